@@ -1,0 +1,28 @@
+// Package protocol is the client wire format: commands, replies and pushes of
+// the public Centrifugo client protocol, in JSON and in Protobuf.
+//
+// # Nouns
+//
+// A client sends a [Command], the server answers with a [Reply] of the same id
+// or sends a [Push] of its own accord: inside a Reply to a client that also
+// sends (bidirectional), bare to one that only listens (unidirectional). Each
+// is a message; a frame is what a transport moves and holds one or more
+// messages. In JSON the messages of a frame are separated by a newline; in
+// Protobuf each has its length before it as a varint.
+//
+// # Promises
+//
+// Append functions append whole messages and never fail. Decode functions
+// never panic, whatever the bytes, and report malformed input as an error.
+// JSON decoding does not copy: strings of a decoded Command point into the
+// frame, which must stay unchanged while they are in use, and what outlives
+// the frame must be cloned. Payloads ([Raw]) are copies.
+//
+// # Limits
+//
+// A frame holds at most [MaxMessages] messages. Its size is the transport's to
+// bound. JSON may be nested at most [MaxDepth] deep.
+//
+// The schema and the codec are those of github.com/centrifugal/protocol, which
+// promises never to renumber. Source: client.proto of that module.
+package protocol
