@@ -39,7 +39,8 @@ func NewHealth() *Health {
 }
 
 // Set records the health of a component: nil for working, else what is wrong.
-// On a nil *Health it does nothing.
+// The name "server" is the process's own, for starting and draining. On a nil
+// *Health it does nothing.
 func (h *Health) Set(component string, err error) {
 	if h == nil {
 		return
