@@ -1,0 +1,118 @@
+package memory
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+
+	"myelin/channel"
+)
+
+const (
+	// DefaultPage is how many entries a page of a snapshot has when the
+	// request does not say.
+	DefaultPage = 1000
+	// MaxPage is the most entries of a page.
+	MaxPage = 10_000
+)
+
+// cursor is where the next page of a snapshot begins.
+type cursor struct {
+	at       channel.Position
+	removals uint64
+	// key is the last one of the page before.
+	key string
+}
+
+func (c cursor) String() string {
+	b := append(make([]byte, 0, epochLen+2*binary.MaxVarintLen64+len(c.key)), c.at.Epoch...)
+	b = binary.AppendUvarint(b, c.at.Offset)
+	b = binary.AppendUvarint(b, c.removals)
+	b = append(b, c.key...)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func parseCursor(s string) (c cursor, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) < epochLen {
+		return c, false
+	}
+	c.at.Epoch, b = string(b[:epochLen]), b[epochLen:]
+	for _, field := range []*uint64{&c.at.Offset, &c.removals} {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			return c, false
+		}
+		*field, b = v, b[n:]
+	}
+	c.key = string(b)
+	return c, true
+}
+
+// Snapshot returns a page of the entries of a state channel. A page is that
+// of its own moment; At is that of the first page. Where the channel was
+// removed or got a new epoch since then, the answer is ErrConcurrentPages and
+// the snapshot has to begin anew.
+func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
+	if err := alive(ctx); err != nil {
+		return channel.StatePage{}, err
+	}
+	t, err := e.open(r.Channel, r.Policy, false)
+	if err != nil {
+		return channel.StatePage{}, err
+	}
+	b := t.b
+	if b == nil {
+		return channel.StatePage{}, errNoState
+	}
+	defer e.leave(t)
+	if b.mu.policy.Kind != channel.KindState {
+		return channel.StatePage{}, errNoState
+	}
+	c := cursor{at: b.position(), removals: b.mu.state.removalCount()}
+	first := r.Cursor == ""
+	if !first {
+		begun, ok := parseCursor(r.Cursor)
+		if !ok {
+			return channel.StatePage{}, channel.ErrBadRequest.With("the cursor is not one of a page before")
+		}
+		if begun.at.Epoch != c.at.Epoch || begun.removals != c.removals {
+			return channel.StatePage{}, channel.ErrConcurrentPages.With("the channel was emptied since the first page; begin anew")
+		}
+		c = begun
+	}
+	return b.page(c, first, pageLimit(r.Limit)), nil
+}
+
+var errNoState = channel.ErrBadRequest.With("a log channel has no entries; read its history")
+
+func (b *book) page(c cursor, first bool, limit int) channel.StatePage {
+	page := channel.StatePage{At: c.at}
+	if b.mu.state == nil {
+		return page
+	}
+	entries, more := b.mu.state.entries.after(c.key, first, limit)
+	page.Items = make([]*channel.Publication, len(entries))
+	for i, en := range entries {
+		page.Items[i] = &en.pub.Publication
+	}
+	if more {
+		c.key = entries[len(entries)-1].pub.Key
+		page.Next = c.String()
+	}
+	return page
+}
+
+func (s *state) removalCount() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.removals
+}
+
+func pageLimit(limit int) int {
+	if limit <= 0 {
+		return DefaultPage
+	}
+	return min(limit, MaxPage)
+}
