@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/centrifugal/protocol/cfjson"
+
 	"myelin/channel"
 )
 
@@ -38,9 +40,10 @@ func Payload(f Format, p *channel.Publication) Raw {
 
 // ContentType returns the content type of data that came in the given format:
 // what a JSON client sends is JSON by construction, what a Protobuf client
-// sends is looked at.
+// sends is looked at. Text that is not UTF-8 is not JSON: a JSON client would
+// have to drop its connection.
 func ContentType(f Format, data []byte) string {
-	if f == JSON || json.Valid(data) {
+	if f == JSON || cfjson.Valid(data) {
 		return channel.ContentJSON
 	}
 	return channel.ContentBytes

@@ -13,7 +13,8 @@ import (
 // MaxMessages is how many messages one frame may hold.
 const MaxMessages = 4096
 
-// MaxDepth is how deep JSON may be nested in a frame.
+// MaxDepth is how deep JSON may be nested in what a client sends. What a server
+// sends wraps payloads deeper, and has no such limit.
 const MaxDepth = 128
 
 // Decoding errors. They are wrapped with detail.
@@ -22,27 +23,33 @@ var (
 	ErrTooManyMessages = fmt.Errorf("%w: more than %d messages", ErrMalformed, MaxMessages)
 	ErrTooDeep         = fmt.Errorf("%w: JSON nested deeper than %d", ErrMalformed, MaxDepth)
 	ErrNotUTF8         = fmt.Errorf("%w: JSON is not valid UTF-8", ErrMalformed)
+	ErrNull            = fmt.Errorf("%w: null in a list or map of messages", ErrMalformed)
 )
 
 // DecodeCommands calls fn for each command of a frame, in order, until one
-// fails. Strings of a JSON command point into frame.
+// fails.
 func DecodeCommands(f Format, frame []byte, fn func(*Command) error) error {
 	return eachMessage(f, frame, func(b []byte) error {
 		var c Command
-		if err := unmarshal(f, b, &c); err != nil {
+		if err := unmarshalRequest(f, b, &c); err != nil {
 			return err
+		}
+		if commandHasNull(&c) {
+			return ErrNull
 		}
 		return fn(&c)
 	})
 }
 
 // DecodeReplies calls fn for each reply of a frame, in order, until one fails.
-// Strings of a JSON reply point into frame.
 func DecodeReplies(f Format, frame []byte, fn func(*Reply) error) error {
 	return eachMessage(f, frame, func(b []byte) error {
 		var r Reply
 		if err := unmarshal(f, b, &r); err != nil {
 			return err
+		}
+		if replyHasNull(&r) {
+			return ErrNull
 		}
 		return fn(&r)
 	})
@@ -56,6 +63,9 @@ func DecodePushes(f Format, frame []byte, fn func(*Push) error) error {
 		if err := unmarshal(f, b, &p); err != nil {
 			return err
 		}
+		if pushHasNull(&p) {
+			return ErrNull
+		}
 		return fn(&p)
 	})
 }
@@ -64,8 +74,11 @@ func DecodePushes(f Format, frame []byte, fn func(*Push) error) error {
 // which comes as one message without a delimiter.
 func DecodeConnectRequest(f Format, b []byte) (*ConnectRequest, error) {
 	var r ConnectRequest
-	if err := unmarshal(f, b, &r); err != nil {
+	if err := unmarshalRequest(f, b, &r); err != nil {
 		return nil, err
+	}
+	if requestsHaveNull(r.Subs) {
+		return nil, ErrNull
 	}
 	return &r, nil
 }
@@ -74,7 +87,7 @@ func DecodeConnectRequest(f Format, b []byte) (*ConnectRequest, error) {
 // holds a frame of commands: in JSON the text inside a JSON string.
 func DecodeEmulationRequest(f Format, b []byte) (*EmulationRequest, error) {
 	var r EmulationRequest
-	if err := unmarshal(f, b, &r); err != nil {
+	if err := unmarshalRequest(f, b, &r); err != nil {
 		return nil, err
 	}
 	if f == Protobuf {
@@ -94,6 +107,14 @@ type decoder interface {
 	UnmarshalCF(b []byte) error
 }
 
+// unmarshalRequest decodes what a client sent.
+func unmarshalRequest(f Format, b []byte, m decoder) error {
+	if f == JSON && depth(b) > MaxDepth {
+		return ErrTooDeep
+	}
+	return unmarshal(f, b, m)
+}
+
 func unmarshal(f Format, b []byte, m decoder) error {
 	if f == Protobuf {
 		if err := m.UnmarshalCF(b); err != nil {
@@ -103,9 +124,6 @@ func unmarshal(f Format, b []byte, m decoder) error {
 	}
 	if !utf8.Valid(b) {
 		return ErrNotUTF8
-	}
-	if depth(b) > MaxDepth {
-		return ErrTooDeep
 	}
 	if err := cfjson.Unmarshal(b, m, 0); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -121,7 +139,7 @@ func eachMessage(f Format, frame []byte, fn func([]byte) error) error {
 		var msg []byte
 		if f == JSON {
 			msg, frame, _ = bytes.Cut(frame, []byte{'\n'})
-			if len(bytes.TrimSpace(msg)) == 0 {
+			if cfjson.SkipSpace(msg, 0) == len(msg) {
 				continue
 			}
 		} else {

@@ -13,15 +13,16 @@
 // # Promises
 //
 // Append functions append whole messages and never fail. Decode functions
-// never panic, whatever the bytes, and report malformed input as an error.
-// JSON decoding does not copy: strings of a decoded Command point into the
-// frame, which must stay unchanged while they are in use, and what outlives
-// the frame must be cloned. Payloads ([Raw]) are copies.
+// never panic, whatever the bytes, and report malformed input as an error,
+// which is an [ErrMalformed]. Nothing is passed on unchecked: a payload of a
+// JSON message is one valid JSON value, all text is UTF-8, and no list or map
+// holds a nil message. What is decoded is a copy: the frame may be used again
+// as soon as a decode function has returned.
 //
 // # Limits
 //
 // A frame holds at most [MaxMessages] messages. Its size is the transport's to
-// bound. JSON may be nested at most [MaxDepth] deep.
+// bound. JSON of a client may be nested at most [MaxDepth] deep.
 //
 // The schema and the codec are those of github.com/centrifugal/protocol, which
 // promises never to renumber. Source: client.proto of that module.
