@@ -157,18 +157,30 @@ func TestTimeDoesNotRunBackwards(t *testing.T) {
 
 func TestTheLongestDelay(t *testing.T) {
 	for _, resolution := range []time.Duration{wheel.MinTick, tick, time.Hour} {
-		fired := 0
-		w := wheel.NewAt(resolution, start, func(int) { fired++ })
-		w.Advance(start.Add(time.Hour))
-		w.Schedule(new(wheel.Timer[int]), math.MaxInt64)
-		w.Schedule(new(wheel.Timer[int]), math.MaxInt64-1)
-		if next, ok := w.Next(); !ok || next < math.MaxInt64-2*time.Hour {
-			t.Fatalf("Next is %v, %v", next, ok)
+		for _, elapsed := range []time.Duration{0, time.Hour} {
+			fired := 0
+			w := wheel.NewAt(resolution, start, func(int) { fired++ })
+			w.Advance(start.Add(elapsed))
+			w.Schedule(new(wheel.Timer[int]), math.MaxInt64)
+			w.Schedule(new(wheel.Timer[int]), math.MaxInt64-1)
+			if next, ok := w.Next(); !ok || next < math.MaxInt64-2*time.Hour {
+				t.Fatalf("Next is %v, %v", next, ok)
+			}
+			w.Advance(start.Add(math.MaxInt64 / 2))
+			if fired != 0 || w.Len() != 2 {
+				t.Fatalf("%d fired after half the time, %d left", fired, w.Len())
+			}
 		}
-		w.Advance(start.Add(math.MaxInt64 / 2))
-		if fired != 0 || w.Len() != 2 {
-			t.Fatalf("%d fired after half the time, %d left", fired, w.Len())
-		}
+	}
+}
+
+func TestNextKnowsTheEarliestOfACoarseSlot(t *testing.T) {
+	b := newBench()
+	for _, minutes := range []time.Duration{63, 61, 62} {
+		b.Schedule(&wheel.Timer[string]{Owner: "x"}, minutes*time.Minute)
+	}
+	if next, _ := b.Next(); next != 61*time.Minute {
+		t.Errorf("Next is %v, want 61m", next)
 	}
 }
 
