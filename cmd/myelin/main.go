@@ -1,0 +1,78 @@
+// Command myelin is the realtime server and the tools that go with it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes: 0 all is well, 1 it failed at run time, 2 it was called or
+// configured wrongly.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// grammar is the command line.
+type grammar struct {
+	Serve serveCommand `cmd:"" help:"Run the server."`
+}
+
+// usageError is an error of the caller's making.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// streams is where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		// The second signal ends the process at once.
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	var g grammar
+	code := -1
+	parser, err := kong.New(&g, kong.Name("myelin"),
+		kong.Description("A realtime server: data in by any door, ordered and recoverable, out by any door."),
+		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		panic(err) // the grammar itself is wrong
+	}
+	k, err := parser.Parse(args)
+	if code >= 0 {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(s.err, "myelin:", err)
+		return exitUsage
+	}
+	k.BindTo(ctx, (*context.Context)(nil))
+	k.Bind(s)
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(s.err, "myelin:", err)
+		if _, ok := err.(usageError); ok { //nolint:errorlint // commands return it unwrapped
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return 0
+}

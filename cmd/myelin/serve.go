@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"myelin/config"
+	"myelin/observe"
+	"myelin/server"
+)
+
+// version is set by the linker in releases.
+var version = "dev"
+
+// configFlags say where the configuration comes from.
+type configFlags struct {
+	Config string   `short:"c" type:"path" help:"Configuration file (YAML)."`
+	Set    []string `help:"Set one key: a.b=v. May be repeated; wins over file and environment." placeholder:"KEY=VALUE" sep:"none"`
+	Dev    bool     `help:"To try things out: loopback only, anonymous clients may do everything, the API needs no key."`
+}
+
+func (f *configFlags) load() (*config.Config, error) {
+	c, err := config.Load(config.Source{Path: f.Config, Env: os.Environ(), Set: f.Set, Dev: f.Dev})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// serveCommand runs the server.
+type serveCommand struct {
+	configFlags
+}
+
+// Run serves until a signal comes.
+func (c *serveCommand) Run(ctx context.Context, s streams) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(cfg, s)
+	if err != nil {
+		return usageError{err}
+	}
+	srv, err := server.New(cfg, server.Options{Version: version, Logger: log})
+	if err != nil {
+		return usageError{err}
+	}
+	if err := srv.Listen(ctx); err != nil {
+		return err
+	}
+	if c.Dev {
+		fmt.Fprintf(s.err, "myelin %s --dev: everybody on this machine may do everything. http://%s\n", version, srv.Addr())
+	}
+	log.Info("serving", "listen", srv.Addr().String())
+	return srv.Run(ctx)
+}
+
+func newLogger(cfg *config.Config, s streams) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, err
+	}
+	return observe.NewLogger(s.err, cfg.Log.Format, level), nil
+}

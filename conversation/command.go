@@ -1,0 +1,351 @@
+package conversation
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/hub"
+	"myelin/protocol"
+)
+
+// command handles one command. An error ends the session.
+func (c *Conversation) command(cmd *protocol.Command) error {
+	method := methodOf(cmd)
+	if cmd.Id == 0 && cmd.Send == nil {
+		if method != "" || !c.session.Pong() {
+			return hub.DisconnectBadRequest
+		}
+		return nil
+	}
+	if method == "" || c.mu.connected == (cmd.Connect != nil) {
+		return hub.DisconnectBadRequest
+	}
+	c.host.opts.Metrics.Command(method).Inc()
+	if !c.session.Admit() {
+		return c.tooMany(cmd)
+	}
+	c.mu.refusals = 0
+	err := c.dispatch(cmd)
+	if err == nil || cmd.Id == 0 {
+		return err
+	}
+	return c.refuse(cmd.Id, err)
+}
+
+func (c *Conversation) tooMany(cmd *protocol.Command) error {
+	if c.mu.refusals++; c.mu.refusals > maxRefusals || cmd.Id == 0 {
+		return hub.DisconnectTooManyRequests
+	}
+	return c.refuse(cmd.Id, channel.ErrTooManyRequests.With("slow down and try again"))
+}
+
+// methodOf returns the name of the request a command carries, "" for none.
+func methodOf(cmd *protocol.Command) string {
+	switch {
+	case cmd.Publish != nil:
+		return "publish"
+	case cmd.Subscribe != nil:
+		return "subscribe"
+	case cmd.Connect != nil:
+		return "connect"
+	case cmd.Unsubscribe != nil:
+		return "unsubscribe"
+	case cmd.Rpc != nil:
+		return "rpc"
+	case cmd.Presence != nil:
+		return "presence"
+	case cmd.PresenceStats != nil:
+		return "presence_stats"
+	case cmd.History != nil:
+		return "history"
+	case cmd.Send != nil:
+		return "send"
+	case cmd.Refresh != nil:
+		return "refresh"
+	case cmd.SubRefresh != nil:
+		return "sub_refresh"
+	}
+	return ""
+}
+
+func (c *Conversation) dispatch(cmd *protocol.Command) error {
+	switch {
+	case cmd.Publish != nil:
+		return c.publish(cmd.Id, cmd.Publish)
+	case cmd.Subscribe != nil:
+		return c.subscribe(cmd.Id, cmd.Subscribe)
+	case cmd.Connect != nil:
+		return c.connect(cmd.Id, cmd.Connect)
+	case cmd.Unsubscribe != nil:
+		return c.unsubscribe(cmd.Id, cmd.Unsubscribe)
+	case cmd.Rpc != nil:
+		return c.rpc(cmd.Id, cmd.Rpc)
+	case cmd.Presence != nil:
+		return c.presence(cmd.Id, cmd.Presence)
+	case cmd.PresenceStats != nil:
+		return c.presenceStats(cmd.Id, cmd.PresenceStats)
+	case cmd.History != nil:
+		return c.history(cmd.Id, cmd.History)
+	case cmd.Refresh != nil:
+		return c.refresh(cmd.Id, cmd.Refresh)
+	case cmd.SubRefresh != nil:
+		return c.subRefresh(cmd.Id, cmd.SubRefresh)
+	default:
+		// send: there is no application behind this server to take it.
+		return hub.DisconnectNotAvailable
+	}
+}
+
+func (c *Conversation) publish(id uint32, r *protocol.PublishRequest) error {
+	if r.Type != 0 {
+		return channel.ErrNotAvailable.With("only publications of type 0 are supported")
+	}
+	_, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{
+		Channel: r.Channel, Data: r.Data, ContentType: protocol.ContentType(c.wire.format, r.Data),
+	})
+	if err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, Publish: &protocol.PublishResult{}})
+	return nil
+}
+
+func (c *Conversation) subscribe(id uint32, r *protocol.SubscribeRequest) error {
+	sn, err := c.join(r, origin{})
+	if err != nil {
+		return err
+	}
+	sn.Live(c.wire.reply(nil, &protocol.Reply{Id: id, Subscribe: c.subscribeResult(sn)}))
+	return nil
+}
+
+// rejectUnrecovered is the bit of SubscribeRequest.flag by which a client
+// wants an error rather than a subscription with a hole.
+const rejectUnrecovered = 1 << 1
+
+// origin is who wanted a subscription.
+type origin struct {
+	// server: the token did, with what others see of the client.
+	server bool
+	info   []byte
+	// atConnect: it was made with the connection, so the client has no way to
+	// ask for it again on its own.
+	atConnect bool
+}
+
+// join subscribes as a request says. The caller sends the result and makes the
+// subscription live.
+func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subscription, error) {
+	switch {
+	case r.Type != 0:
+		return nil, channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
+	case r.Tf != nil:
+		return nil, channel.ErrNotAvailable.With("tag filters are not supported")
+	}
+	req := hub.SubscribeRequest{
+		Channel: r.Channel, Granted: by.server, ServerSide: by.atConnect, Info: by.info, Recover: r.Recover,
+		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
+		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
+	}
+	if r.Token != "" && !by.server {
+		grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
+		if err != nil {
+			return nil, subscriptionTokenError(err)
+		}
+		req.Grant = grant
+	}
+	sn, err := c.session.Subscribe(c.host.ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if r.Flag&rejectUnrecovered != 0 && sn.WasRecovering && !sn.Recovered {
+		sn.Cancel()
+		return nil, channel.ErrUnrecoverable.With("what came after the given position is not kept any more")
+	}
+	return sn, nil
+}
+
+func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.SubscribeResult {
+	expires, ttl := lifetime(sn.ExpiresAt, time.Now().Unix())
+	r := &protocol.SubscribeResult{
+		Expires: expires, Ttl: ttl, Recoverable: sn.Recoverable, Positioned: sn.Recoverable,
+		WasRecovering: sn.WasRecovering, Recovered: sn.Recovered,
+		Publications: c.wire.publications(sn.Publications),
+	}
+	if sn.Recoverable {
+		r.Epoch, r.Offset = sn.Position.Epoch, sn.Position.Offset
+	}
+	return r
+}
+
+func (c *Conversation) unsubscribe(id uint32, r *protocol.UnsubscribeRequest) error {
+	if err := c.session.Unsubscribe(r.Channel); err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
+	return nil
+}
+
+func (c *Conversation) presence(id uint32, r *protocol.PresenceRequest) error {
+	members, err := c.session.Presence(r.Channel)
+	if err != nil {
+		return err
+	}
+	out := make(map[string]*protocol.ClientInfo, len(members))
+	for _, m := range members {
+		out[m.Client] = protocol.FromClientInfo(m)
+	}
+	c.send(&protocol.Reply{Id: id, Presence: &protocol.PresenceResult{Presence: out}})
+	return nil
+}
+
+func (c *Conversation) presenceStats(id uint32, r *protocol.PresenceStatsRequest) error {
+	st, err := c.session.PresenceStats(r.Channel)
+	if err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, PresenceStats: &protocol.PresenceStatsResult{
+		NumClients: uint32(st.Clients), NumUsers: uint32(st.Users), //nolint:gosec // bounded by the connection limit
+	}})
+	return nil
+}
+
+func (c *Conversation) history(id uint32, r *protocol.HistoryRequest) error {
+	req := hub.HistoryRequest{Channel: r.Channel, Limit: int(r.Limit), Reverse: r.Reverse}
+	if r.Since != nil {
+		req.Since = &channel.Position{Epoch: strings.Clone(r.Since.Epoch), Offset: r.Since.Offset}
+	}
+	res, err := c.session.History(c.host.ctx, req)
+	if err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, History: &protocol.HistoryResult{
+		Publications: c.wire.publications(res.Pubs), Epoch: res.Top.Epoch, Offset: res.Top.Offset,
+	}})
+	return nil
+}
+
+func (c *Conversation) refresh(id uint32, r *protocol.RefreshRequest) error {
+	who, err := c.identify(r.Token)
+	if err != nil {
+		return err
+	}
+	if err := c.session.Refresh(who); err != nil {
+		return err
+	}
+	expires, ttl := lifetime(who.ExpiresAt, time.Now().Unix())
+	c.send(&protocol.Reply{Id: id, Refresh: &protocol.RefreshResult{Expires: expires, Ttl: ttl}})
+	return nil
+}
+
+func (c *Conversation) subRefresh(id uint32, r *protocol.SubRefreshRequest) error {
+	if r.Type != 0 {
+		return channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
+	}
+	grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
+	if err != nil {
+		return subscriptionTokenError(err)
+	}
+	if err := c.session.RefreshSubscription(grant); err != nil {
+		return err
+	}
+	expires, ttl := lifetime(grant.ExpiresAt, time.Now().Unix())
+	c.send(&protocol.Reply{Id: id, SubRefresh: &protocol.SubRefreshResult{Expires: expires, Ttl: ttl}})
+	return nil
+}
+
+// rpc answers the methods of Myelin itself. Each takes and returns JSON.
+func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
+	var out any
+	var err error
+	switch r.Method {
+	case "myelin.publish":
+		out, err = c.rpcPublish(r.Data)
+	case "myelin.time":
+		out = struct {
+			TimeMs int64 `json:"time_ms"`
+		}{time.Now().UnixMilli()}
+	case "myelin.channels":
+		out, err = c.rpcChannels(r.Data)
+	default:
+		err = channel.ErrMethodNotFound.With("rpc knows myelin.publish, myelin.time and myelin.channels")
+	}
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return channel.ErrInternal.Wrap(err)
+	}
+	c.send(&protocol.Reply{Id: id, Rpc: &protocol.RPCResult{Data: b}})
+	return nil
+}
+
+// publishAck is the answer of rpc("myelin.publish").
+type publishAck struct {
+	Epoch     string `json:"epoch"`
+	Offset    uint64 `json:"offset"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+func (c *Conversation) rpcPublish(data []byte) (*publishAck, error) {
+	var r struct {
+		Channel string            `json:"channel"`
+		Data    json.RawMessage   `json:"data"`
+		ID      string            `json:"id"`
+		Tags    map[string]string `json:"tags"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\"}: " + err.Error())
+	}
+	ack, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags})
+	if err != nil {
+		return nil, err
+	}
+	return &publishAck{ack.Epoch, ack.Offset, ack.Duplicate}, nil
+}
+
+// maxListed is how many channels rpc("myelin.channels") lists.
+const maxListed = 1000
+
+func (c *Conversation) rpcChannels(data []byte) (any, error) {
+	if !c.host.opts.Introspect {
+		return nil, channel.ErrPermissionDenied.With("clients may list channels only with --dev; the HTTP API's \"channels\" always can")
+	}
+	var r struct {
+		Pattern string `json:"pattern"`
+	}
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return nil, channel.ErrBadRequest.With("myelin.channels takes {\"pattern\"}: " + err.Error())
+		}
+	}
+	type entry struct {
+		NumClients int `json:"num_clients"`
+	}
+	out := make(map[string]entry)
+	for name, n := range c.host.hub.Channels(r.Pattern, maxListed) {
+		out[name] = entry{n}
+	}
+	return struct {
+		Channels map[string]entry `json:"channels"`
+	}{out}, nil
+}
+
+// identify checks a connection token.
+func (c *Conversation) identify(token string) (*auth.Identity, error) {
+	if token == "" {
+		if c.host.opts.Anonymous {
+			return &auth.Identity{Anonymous: true}, nil
+		}
+		return nil, channel.ErrUnauthorized.With("this server wants a connection token")
+	}
+	who, err := c.host.opts.Verifier.Connection(token)
+	if err != nil {
+		return nil, connectionTokenError(err)
+	}
+	return who, nil
+}

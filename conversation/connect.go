@@ -1,0 +1,240 @@
+package conversation
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/hub"
+	"myelin/protocol"
+)
+
+// connectionTokenError returns what a refused connection token comes to: an
+// expired one can be renewed, a bad one will never do.
+func connectionTokenError(err error) error {
+	switch {
+	case errors.Is(err, auth.ErrTokenExpired):
+		return channel.ErrTokenExpired.With(err.Error())
+	case errors.Is(err, auth.ErrUnavailable):
+		return channel.ErrUnavailable.With(err.Error())
+	}
+	return hub.Disconnect{Code: hub.DisconnectInvalidToken.Code, Reason: reason("invalid token: " + err.Error())}
+}
+
+// subscriptionTokenError is the same for a subscription, whose refusal leaves
+// the connection alone.
+func subscriptionTokenError(err error) error {
+	switch {
+	case errors.Is(err, auth.ErrTokenExpired):
+		return channel.ErrTokenExpired.With(err.Error())
+	case errors.Is(err, auth.ErrUnavailable):
+		return channel.ErrUnavailable.With(err.Error())
+	}
+	return channel.ErrPermissionDenied.With(err.Error())
+}
+
+// maxReason is how long a disconnect reason may be: a WebSocket close frame
+// holds 125 bytes, two of them the code (RFC 6455 section 5.5).
+const maxReason = 123
+
+// reason cuts a text to what a close frame holds, at a rune's edge.
+func reason(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "")
+}
+
+// connect handles the connect command.
+func (c *Conversation) connect(id uint32, r *protocol.ConnectRequest) error {
+	res, subs, err := c.admit(r, nil)
+	if err != nil && c.mu.connected {
+		// Half connected is of no use: say what was wrong, then close.
+		if err = c.refuse(id, err); err == nil {
+			err = hub.DisconnectBadRequest
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, Connect: res})
+	for _, sn := range subs {
+		sn.Live(nil)
+	}
+	return nil
+}
+
+// ConnectOneWay connects a client that only listens. lastID is the resume
+// token it came with, empty for none. On error nothing has been sent: the door
+// says it in its own way and closes.
+func (c *Conversation) ConnectOneWay(r *protocol.ConnectRequest, lastID string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	res, subs, err := c.admit(r, newStarts(lastID))
+	if err != nil {
+		return err
+	}
+	p := &protocol.Push{Connect: &protocol.Connect{
+		Client: res.Client, Version: res.Version, Subs: res.Subs, Expires: res.Expires, Ttl: res.Ttl,
+		Ping: res.Ping, Session: res.Session, Node: res.Node, Time: res.Time,
+	}}
+	c.session.Send(c.wire.push(nil, p))
+	for _, sn := range subs {
+		sn.Live(nil)
+	}
+	return nil
+}
+
+// ConnectFromMessage connects a one-way client whose connect request came as a
+// message of its transport. When it is refused the session is closed with the
+// reason and the answer is false.
+func (c *Conversation) ConnectFromMessage(b []byte) bool {
+	r, err := protocol.DecodeConnectRequest(c.wire.format, b)
+	if err != nil {
+		return c.fail(hub.DisconnectBadRequest)
+	}
+	if err := c.ConnectOneWay(r, ""); err != nil {
+		return c.fail(AsDisconnect(err))
+	}
+	return true
+}
+
+// AsDisconnect returns the disconnect that says err to a client that cannot be
+// answered otherwise.
+func AsDisconnect(err error) hub.Disconnect {
+	if d, ok := errors.AsType[hub.Disconnect](err); ok {
+		return d
+	}
+	e := channel.Public(err)
+	d := hub.DisconnectBadRequest
+	switch e.Code {
+	case channel.CodeTokenExpired:
+		d = hub.DisconnectExpired
+	case channel.CodePermissionDenied, channel.CodeUnauthorized, channel.CodeUnknownChannel:
+		d = hub.DisconnectPermissionDenied
+	case channel.CodeLimitExceeded:
+		d = hub.DisconnectChannelLimit
+	default:
+		if e.Temporary {
+			d = hub.DisconnectServerError
+		}
+	}
+	d.Reason = reason(d.Reason + ": " + e.Message)
+	return d
+}
+
+// starts is where a resuming client stands.
+type starts struct {
+	known map[nameHash]channel.Position
+	// broken: the token could not be read, so nothing can be recovered, and
+	// the client is told so.
+	broken bool
+}
+
+func newStarts(lastID string) *starts {
+	if lastID == "" {
+		return nil
+	}
+	known, err := parseResume(lastID)
+	return &starts{known: known, broken: err != nil}
+}
+
+// lostEpoch is an epoch that no channel has.
+const lostEpoch = "?"
+
+// apply makes a request one that recovers, where the client was there before.
+func (s *starts) apply(r *protocol.SubscribeRequest) {
+	if s == nil {
+		return
+	}
+	if pos, ok := s.known[hashName(r.Channel)]; ok {
+		r.Recover, r.Epoch, r.Offset = true, pos.Epoch, pos.Offset
+	} else if s.broken {
+		r.Recover, r.Epoch = true, lostEpoch
+	}
+}
+
+// admit identifies the session and makes its first subscriptions. When it
+// fails the session is of no more use.
+func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protocol.ConnectResult, []*hub.Subscription, error) {
+	who, err := c.identify(r.Token)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.session.Connect(who); err != nil {
+		return nil, nil, err
+	}
+	c.mu.connected = true
+	now := time.Now()
+	opts := c.host.hub.Options()
+	res := &protocol.ConnectResult{Client: c.session.ID(), Version: c.host.opts.Version, Time: now.UnixMilli()}
+	res.Expires, res.Ttl = lifetime(who.ExpiresAt, now.Unix())
+	if opts.PingInterval > 0 {
+		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay //nolint:gosec // seconds
+	}
+	if c.emul || c.wire.oneWay {
+		res.Session, res.Node = c.session.Secret(), c.host.hub.Node()
+	}
+	subs, err := c.firstSubscriptions(who, r, from, res)
+	if err != nil {
+		return nil, nil, err
+	}
+	return res, subs, nil
+}
+
+// firstSubscriptions makes those the token names and, for a client that
+// cannot ask later, those it asks for now.
+func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.ConnectRequest, from *starts, res *protocol.ConnectResult) ([]*hub.Subscription, error) {
+	granted := make(map[string][]byte, len(who.Channels)+len(who.Subs))
+	for _, name := range who.Channels {
+		granted[name] = nil
+	}
+	for name, o := range who.Subs {
+		granted[name] = o.Info
+	}
+	wanted := make([]*protocol.SubscribeRequest, 0, len(granted))
+	for name := range granted {
+		wanted = append(wanted, position(name, r.Subs[name]))
+	}
+	if c.wire.oneWay {
+		for name, req := range r.Subs {
+			if _, ok := granted[name]; !ok {
+				q := position(name, req)
+				if req != nil {
+					q.Token = req.Token
+				}
+				wanted = append(wanted, q)
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	subs := make([]*hub.Subscription, 0, len(wanted))
+	res.Subs = make(map[string]*protocol.SubscribeResult, len(wanted))
+	for _, q := range wanted {
+		from.apply(q)
+		info, server := granted[q.Channel]
+		sn, err := c.join(q, origin{server: server, info: info, atConnect: true})
+		if err != nil {
+			return nil, err
+		}
+		if c.wire.resume != nil && sn.Recoverable {
+			c.wire.resume.move(q.Channel, sn.Position)
+		}
+		subs = append(subs, sn)
+		res.Subs[q.Channel] = c.subscribeResult(sn)
+	}
+	return subs, nil
+}
+
+// position returns a request for a channel from where the client says it is.
+func position(name string, r *protocol.SubscribeRequest) *protocol.SubscribeRequest {
+	q := &protocol.SubscribeRequest{Channel: strings.Clone(name)}
+	if r != nil {
+		q.Recover, q.Epoch, q.Offset, q.Recoverable = r.Recover, strings.Clone(r.Epoch), r.Offset, r.Recoverable
+	}
+	return q
+}

@@ -1,0 +1,29 @@
+// Package conversation is one client's dialogue in the client protocol:
+// commands become hub operations, events become replies and pushes. Doors only
+// move its bytes.
+//
+// # Nouns
+//
+// A [Host] holds what all conversations of a node share. A [Conversation] is
+// one client's: it has one hub session. A [Wire] is how a door frames messages
+// in one format; it is the form under which the hub caches encoded events, so
+// a door makes each of its wires once.
+//
+// # Promises
+//
+// Commands of a conversation are handled one after the other and answered in
+// their order. The first must be connect, and only the first. What breaks the
+// protocol ends the session with a published disconnect code; what is merely
+// refused is answered with a published error code and changes nothing. Who
+// comes with a token that is bad or expired is refused, never let in as
+// somebody else.
+//
+// A one-way conversation has no commands: it is connected by a request and
+// then listens.
+//
+// # Limits
+//
+// Commands are bounded in size by the door, in rate by the hub, in number per
+// frame by package protocol. After [maxRefusals] commands refused for their
+// rate in a row the session ends.
+package conversation

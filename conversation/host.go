@@ -1,0 +1,182 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/hub"
+	"myelin/observe"
+	"myelin/protocol"
+)
+
+// maxRefusals is how many commands in a row may be refused for their rate
+// before the session ends.
+const maxRefusals = 100
+
+// Options is what a Host is made of. Hub and Verifier are required.
+type Options struct {
+	Hub      *hub.Hub
+	Verifier *auth.Verifier
+	// Anonymous lets clients without a token connect.
+	Anonymous bool
+	// Introspect lets clients list channels with rpc("myelin.channels").
+	Introspect bool
+	// Version is what clients are told.
+	Version string
+	Metrics *observe.Metrics
+	Logger  *slog.Logger
+}
+
+// Host holds what all conversations of a node share.
+type Host struct {
+	opts Options
+	hub  *hub.Hub
+	ctx  context.Context
+
+	mu struct {
+		sync.RWMutex
+		// emulated finds conversations whose commands come by other requests.
+		emulated map[string]*Conversation
+	}
+}
+
+// NewHost returns a host. Its operations end when ctx does.
+func NewHost(ctx context.Context, o Options) *Host {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := &Host{opts: o, hub: o.Hub, ctx: ctx}
+	h.mu.emulated = make(map[string]*Conversation)
+	return h
+}
+
+// Limits returns the limits in force, for doors.
+func (h *Host) Limits() hub.Limits { return h.hub.Limits() }
+
+// Room returns nil while another conversation may begin, else why not. A door
+// asks before it takes on a transport, so that it can refuse in its own words.
+func (h *Host) Room() error { return h.hub.Room() }
+
+// Transport is what a door brings along for one client.
+type Transport struct {
+	Conn hub.Conn
+	Wire *Wire
+	// Emulated: commands come by requests of their own, see Host.Emulate.
+	Emulated bool
+	// Resumable: each message carries a resume token (one-way wires only).
+	Resumable bool
+}
+
+// Conversation is one client's dialogue.
+type Conversation struct {
+	host    *Host
+	session *hub.Session
+	wire    *Wire
+	emul    bool
+
+	mu struct {
+		sync.Mutex
+		connected bool
+		refusals  int
+	}
+}
+
+// Open begins a conversation. The door closes it when its transport ends.
+func (h *Host) Open(t Transport) (*Conversation, error) {
+	wire := t.Wire
+	if t.Resumable {
+		wire = wire.resumable()
+	}
+	s, err := h.hub.Open(hub.SessionOptions{
+		Conn: t.Conn, Form: wire, Private: t.Resumable, Pongs: !wire.oneWay,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &Conversation{host: h, session: s, wire: wire, emul: t.Emulated}
+	if t.Emulated {
+		h.mu.Lock()
+		h.mu.emulated[s.Secret()] = c
+		h.mu.Unlock()
+	}
+	return c, nil
+}
+
+// ID returns the client id.
+func (c *Conversation) ID() string { return c.session.ID() }
+
+// Close ends the conversation because its transport did.
+func (c *Conversation) Close(why hub.Disconnect) {
+	if c.emul {
+		c.host.mu.Lock()
+		delete(c.host.mu.emulated, c.session.Secret())
+		c.host.mu.Unlock()
+	}
+	c.session.Close(why)
+}
+
+// ErrNoSession is what Emulate returns for a session that is not here.
+var ErrNoSession = errors.New("no such session on this node")
+
+// Emulate handles a frame of commands for the conversation whose secret is
+// session.
+func (h *Host) Emulate(session string, frame []byte) error {
+	h.mu.RLock()
+	c := h.mu.emulated[session]
+	h.mu.RUnlock()
+	if c == nil {
+		return ErrNoSession
+	}
+	c.Handle(frame)
+	return nil
+}
+
+// Handle handles the commands of one frame. It reports whether the
+// conversation goes on; when not, its session has been closed with a reason.
+// frame is not kept.
+func (c *Conversation) Handle(frame []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(frame) == 0 {
+		return c.fail(hub.DisconnectBadRequest)
+	}
+	err := protocol.DecodeCommands(c.wire.format, frame, c.command)
+	if err == nil {
+		return true
+	}
+	if d, ok := errors.AsType[hub.Disconnect](err); ok {
+		return c.fail(d)
+	}
+	return c.fail(hub.DisconnectBadRequest)
+}
+
+func (c *Conversation) fail(d hub.Disconnect) bool {
+	c.host.opts.Logger.Debug("conversation ended", observe.KeyClient, c.session.ID(), observe.KeyCode, d.Code, observe.KeyReason, d.Reason)
+	c.session.Close(d)
+	return false
+}
+
+// Raw queues bytes of the transport's own, such as the answer to its ping.
+func (c *Conversation) Raw(b []byte) { c.session.Send(b) }
+
+// send queues a reply.
+func (c *Conversation) send(r *protocol.Reply) { c.session.Send(c.wire.reply(nil, r)) }
+
+// refuse answers a command with an error. Where the error is a Disconnect the
+// session ends instead.
+func (c *Conversation) refuse(id uint32, err error) error {
+	if d, ok := errors.AsType[hub.Disconnect](err); ok {
+		return d
+	}
+	e := protocol.FromError(err)
+	if e.Code == uint32(channel.CodeInternal) {
+		c.host.opts.Logger.Error("command failed", observe.KeyClient, c.session.ID(), observe.KeyErr, err)
+	}
+	c.host.opts.Metrics.Reply(e.Code).Inc()
+	c.send(&protocol.Reply{Id: id, Error: e})
+	return nil
+}

@@ -1,0 +1,132 @@
+package conversation
+
+import (
+	"myelin/channel"
+	"myelin/hub"
+	"myelin/protocol"
+)
+
+// Framing is how a transport wraps messages.
+type Framing struct {
+	// Frame appends one message. id is the resume token of a resumable wire,
+	// empty on others.
+	Frame func(dst, message []byte, id string) []byte
+	// Close appends the transport's own goodbye. Where it is nil the client
+	// gets a disconnect push instead.
+	Close func(dst []byte, code uint32, reason string) []byte
+}
+
+// Wire is one format in one framing, for clients that talk or for clients
+// that only listen.
+type Wire struct {
+	format  protocol.Format
+	framing Framing
+	oneWay  bool
+	// resume is set on the private wire of one resumable session.
+	resume *resumePoint
+}
+
+// NewWire returns a wire. A door makes one for each of its formats and gives
+// it to all its sessions.
+func NewWire(f protocol.Format, framing Framing, oneWay bool) *Wire {
+	return &Wire{format: f, framing: framing, oneWay: oneWay}
+}
+
+// resumable returns a copy of w that belongs to one session.
+func (w *Wire) resumable() *Wire {
+	c := *w
+	c.resume = newResumePoint()
+	return &c
+}
+
+// reply appends a framed reply.
+func (w *Wire) reply(dst []byte, r *protocol.Reply) []byte {
+	return w.framing.Frame(dst, protocol.AppendReply(nil, w.format, r), w.id())
+}
+
+// push appends a framed push, in a reply where the client talks.
+func (w *Wire) push(dst []byte, p *protocol.Push) []byte {
+	if w.oneWay {
+		return w.framing.Frame(dst, protocol.AppendPush(nil, w.format, p), w.id())
+	}
+	return w.reply(dst, &protocol.Reply{Push: p})
+}
+
+func (w *Wire) id() string {
+	if w.resume == nil {
+		return ""
+	}
+	return w.resume.token()
+}
+
+// AppendEvent makes Wire a hub.Form.
+func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
+	switch e.Kind {
+	case hub.EventPublication:
+		if w.resume != nil && e.Recoverable {
+			w.resume.move(e.Channel, e.Pub.Position)
+		}
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Pub: protocol.FromPublication(w.format, e.Pub, e.Recoverable)})
+	case hub.EventJoin:
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Join: &protocol.Join{Info: protocol.FromClientInfo(e.Info)}})
+	case hub.EventLeave:
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Leave: &protocol.Leave{Info: protocol.FromClientInfo(e.Info)}})
+	case hub.EventPing:
+		if w.oneWay {
+			return w.push(dst, &protocol.Push{})
+		}
+		return w.reply(dst, &protocol.Reply{})
+	case hub.EventUnsubscribed:
+		if w.resume != nil {
+			w.resume.drop(e.Channel)
+		}
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Unsubscribe: &protocol.Unsubscribe{Code: e.Code, Reason: e.Reason}})
+	case hub.EventSubscribed:
+		if w.resume != nil && e.Recoverable {
+			w.resume.move(e.Channel, e.Position)
+		}
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Subscribe: subscribePush(e)})
+	case hub.EventRefreshed:
+		expires, ttl := lifetime(e.ExpiresAt, e.Now)
+		return w.push(dst, &protocol.Push{Refresh: &protocol.Refresh{Expires: expires, Ttl: ttl}})
+	case hub.EventDisconnected:
+		return w.goodbye(dst, e)
+	default:
+		return dst
+	}
+}
+
+func subscribePush(e *hub.Event) *protocol.Subscribe {
+	p := &protocol.Subscribe{Recoverable: e.Recoverable, Positioned: e.Recoverable}
+	if e.Recoverable {
+		p.Epoch, p.Offset = e.Position.Epoch, e.Position.Offset
+	}
+	return p
+}
+
+func (w *Wire) goodbye(dst []byte, e *hub.Event) []byte {
+	if w.framing.Close != nil {
+		return w.framing.Close(dst, e.Code, e.Reason)
+	}
+	if e.Code == hub.DisconnectConnectionClosed.Code {
+		return dst
+	}
+	return w.push(dst, &protocol.Push{Disconnect: &protocol.Disconnect{Code: e.Code, Reason: e.Reason}})
+}
+
+// lifetime returns the protocol's pair for an end at Unix second at.
+func lifetime(at, now int64) (expires bool, ttl uint32) {
+	if at == 0 {
+		return false, 0
+	}
+	return true, uint32(min(max(at-now, 1), 1<<31)) //nolint:gosec // bounded here
+}
+
+// publications returns what was recovered as the wire shows it.
+func (w *Wire) publications(pubs []*channel.Publication) []*protocol.Publication {
+	out := make([]*protocol.Publication, len(pubs))
+	for i, p := range pubs {
+		out[i] = protocol.FromPublication(w.format, p, true)
+	}
+	return out
+}

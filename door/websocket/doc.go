@@ -1,0 +1,24 @@
+// Package websocket is the door for WebSocket clients (RFC 6455): two-way at
+// /connection/websocket, one-way at /connection/uni_websocket.
+//
+// # Nouns
+//
+// A [Door] is an http.Handler that upgrades requests. A conn is one upgraded
+// connection: on plain TCP it waits for bytes without holding a buffer, and
+// is written to straight from the hub's shard; over TLS or HTTP/2 (RFC 8441)
+// it reads and writes through buffers of its own. A worker is a pooled
+// goroutine that handles what has been read, so that the stack of the one that
+// waits stays small.
+//
+// # Promises
+//
+// Messages of a client are handled in their order, one at a time. Text is
+// checked for UTF-8 as its fragments arrive. A broken frame is answered with
+// the close code of RFC 6455 section 7.4.1 and touches nobody else. A client
+// that is told to go is given lingerTimeout to take its goodbye.
+//
+// # Limits
+//
+// A message holds at most MessageBytes, over all its fragments; at most
+// maxWorkers messages are handled at once. No extension is negotiated.
+package websocket

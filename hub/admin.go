@@ -1,0 +1,307 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+)
+
+// Publish publishes in the server's name: rights are not asked, limits are.
+func (h *Hub) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
+	ns, err := h.Namespace(r.Channel)
+	if err != nil {
+		return channel.Ack{}, err
+	}
+	return h.publish(ctx, ns, r)
+}
+
+// publish waits until the shards keep up, then has the engine publish.
+func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequest) (channel.Ack, error) {
+	if most := h.opts.Limits.MessageBytes; len(r.Data) > most {
+		h.opts.Metrics.Limit("message").Inc()
+		return channel.Ack{}, channel.ErrLimitExceeded.With(fmt.Sprintf("the data has %d bytes, at most %d are allowed", len(r.Data), most))
+	}
+	if len(r.Data) == 0 {
+		return channel.Ack{}, channel.ErrBadRequest.With("a publication needs data")
+	}
+	for _, s := range h.shards {
+		if err := h.waitFor(ctx, s); err != nil {
+			return channel.Ack{}, err
+		}
+	}
+	r.Channel = h.topics.intern(r.Channel)
+	r.Policy = ns.Policy
+	began := time.Now()
+	ack, err := h.engine.Publish(ctx, r)
+	if err != nil {
+		return ack, err
+	}
+	ns.latency.Observe(time.Since(began).Seconds())
+	if ack.Duplicate {
+		ns.metrics.Duplicates.Inc()
+	} else {
+		ns.metrics.Published.Inc()
+	}
+	return ack, nil
+}
+
+// waitFor returns when a shard has room for more.
+func (h *Hub) waitFor(ctx context.Context, s *shard) error {
+	for {
+		full := s.full()
+		if full == nil {
+			return nil
+		}
+		h.opts.Metrics.Limit("shard_inbox").Inc()
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return channel.ErrTooManyRequests.With("the server is busy delivering, try again")
+		case <-h.ctx.Done():
+			return channel.ErrUnavailable.With("the server is shutting down")
+		}
+	}
+}
+
+// HistoryRequest asks for what is kept of a channel.
+type HistoryRequest struct {
+	Channel string
+	// Since is the position to read from, nil for the beginning (the end,
+	// where Reverse).
+	Since *channel.Position
+	// Limit is how many publications; 0 asks for the position only, a
+	// negative one for as many as a call may have.
+	Limit   int
+	Reverse bool
+}
+
+// History reads what is kept of a channel. An epoch that is not the channel's
+// is ErrUnrecoverable.
+func (h *Hub) History(ctx context.Context, r HistoryRequest) (channel.ReadResult, error) {
+	ns, err := h.Namespace(r.Channel)
+	if err != nil {
+		return channel.ReadResult{}, err
+	}
+	if !ns.Policy.Recoverable() {
+		return channel.ReadResult{}, channel.ErrNotAvailable.With("history is off in namespace \"" + ns.Policy.Namespace + "\"")
+	}
+	most := h.opts.Limits.HistoryRead
+	if r.Limit < 0 || r.Limit > most {
+		r.Limit = most
+	}
+	read := &channel.ReadRequest{Channel: r.Channel, Policy: ns.Policy, Limit: r.Limit, Reverse: r.Reverse}
+	if r.Since != nil {
+		if r.Reverse && r.Since.Offset == 0 {
+			return channel.ReadResult{}, channel.ErrBadRequest.With("nothing is before offset 0; leave since out to read from the end")
+		}
+		read.Since = *r.Since
+	}
+	out, err := h.engine.Read(ctx, read)
+	if err != nil {
+		return out, err
+	}
+	if r.Since != nil && r.Since.Epoch != "" && r.Since.Epoch != out.Top.Epoch {
+		return out, channel.ErrUnrecoverable.With("the epoch is now \"" + out.Top.Epoch + "\"")
+	}
+	return out, nil
+}
+
+// HistoryRemove forgets what is kept of a channel.
+func (h *Hub) HistoryRemove(ctx context.Context, name string) error {
+	ns, err := h.Namespace(name)
+	if err != nil {
+		return err
+	}
+	if !ns.Policy.Recoverable() {
+		return channel.ErrNotAvailable.With("history is off in namespace \"" + ns.Policy.Namespace + "\"")
+	}
+	if err := h.engine.Remove(ctx, name, ns.Policy); err != nil {
+		return err
+	}
+	if t := h.topics.get(name); t != nil {
+		t.mu.Lock()
+		t.mu.ring = ring{}
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+// Target names sessions: those of a user, or one client, or that client only
+// if it is the user's.
+type Target struct {
+	User   string
+	Client string
+}
+
+func (t Target) check() error {
+	if t.User == "" && t.Client == "" {
+		return channel.ErrBadRequest.With("name a user or a client")
+	}
+	return nil
+}
+
+// Subscribe subscribes sessions to a channel in the server's name and returns
+// how many. Sessions that are subscribed already do not count.
+func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int, error) {
+	if err := to.check(); err != nil {
+		return 0, err
+	}
+	if _, err := h.Namespace(r.Channel); err != nil {
+		return 0, err
+	}
+	r.Granted, r.ServerSide = true, true
+	n := 0
+	for _, s := range h.clients.of(to.User, to.Client) {
+		sn, err := s.Subscribe(ctx, r)
+		switch {
+		case err == nil:
+		case s.closed():
+			continue
+		default:
+			return n, err
+		}
+		s.tell(&Event{
+			Kind: EventSubscribed, Channel: sn.sub.topic.name,
+			Position: sn.Position, Recoverable: sn.Recoverable,
+		})
+		sn.Live(nil)
+		n++
+	}
+	return n, nil
+}
+
+func (s *Session) closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.state == sessionClosed
+}
+
+// Unsubscribe ends the subscriptions of sessions to a channel, to all their
+// channels where name is empty, and returns how many ended.
+func (h *Hub) Unsubscribe(to Target, name string) (int, error) {
+	if err := to.check(); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range h.clients.of(to.User, to.Client) {
+		names := []string{name}
+		if name == "" {
+			names = s.Subscriptions()
+		}
+		for _, name := range names {
+			if s.unsubscribe(name, UnsubscribeServer) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// Disconnect ends sessions and returns how many. Clients in except stay.
+func (h *Hub) Disconnect(to Target, why Disconnect, except []string) (int, error) {
+	if err := to.check(); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range h.clients.of(to.User, to.Client) {
+		if slices.Contains(except, s.id) {
+			continue
+		}
+		s.Close(why)
+		n++
+	}
+	return n, nil
+}
+
+// Refresh moves the end of sessions to expiresAt, in Unix seconds, 0 for
+// never. expired ends them now.
+func (h *Hub) Refresh(to Target, expiresAt int64, expired bool) (int, error) {
+	if err := to.check(); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range h.clients.of(to.User, to.Client) {
+		n++
+		if expired {
+			s.Close(DisconnectExpired)
+			continue
+		}
+		s.expiresAt.Store(expiresAt)
+		s.shard.push(message{kind: msgRetime, session: s})
+		s.tell(&Event{Kind: EventRefreshed, ExpiresAt: expiresAt, Now: time.Now().Unix()})
+	}
+	return n, nil
+}
+
+// Channels returns the channels with subscribers on this node and how many
+// each has. pattern is a wildcard pattern as in capabilities; empty is all.
+// At most most are returned.
+func (h *Hub) Channels(pattern string, most int) map[string]int {
+	out := make(map[string]int)
+	for i := range h.topics.stripes {
+		for _, t := range h.topics.stripes[i].all() {
+			if pattern != "" && !auth.MatchChannel(pattern, t.name) {
+				continue
+			}
+			if len(out) == most {
+				return out
+			}
+			n := 0
+			t.mu.Lock()
+			for _, c := range t.mu.shards {
+				n += int(c)
+			}
+			t.mu.Unlock()
+			out[strings.Clone(t.name)] = n
+		}
+	}
+	return out
+}
+
+// Info counts what is on this node.
+type Info struct {
+	Node          string
+	Clients       int
+	Users         int
+	Channels      int
+	Subscriptions int
+}
+
+// Info returns the counts of this node.
+func (h *Hub) Info() Info {
+	i := Info{Node: h.opts.Node, Clients: h.Connections(), Users: h.clients.users()}
+	for _, n := range h.Channels("", 1<<31-1) {
+		i.Channels++
+		i.Subscriptions += n
+	}
+	return i
+}
+
+// Drain lets no more sessions in and disconnects those that are here, rate of
+// them each second (0 for all at once), asking them to come back. It returns
+// when all are gone or ctx ends.
+func (h *Hub) Drain(ctx context.Context, rate int) error {
+	h.draining.Store(true)
+	pause := time.Duration(0)
+	if rate > 0 {
+		pause = time.Second / time.Duration(rate)
+	}
+	next := time.Now()
+	for _, s := range h.clients.all() {
+		if pause > 0 {
+			next = next.Add(pause)
+			select {
+			case <-time.After(time.Until(next)):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		s.Close(DisconnectShutdown)
+	}
+	return nil
+}

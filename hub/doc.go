@@ -1,0 +1,37 @@
+// Package hub is the truth of one node: who is connected, who listens to what,
+// and how each publication reaches them.
+//
+// # Nouns
+//
+// A [Session] is one client's connection as the hub sees it, whatever door it
+// came by. Its [Conn] moves bytes, its [Form] turns an [Event] into the bytes
+// its client understands. A topic is the node's view of one channel that has
+// subscribers: the top position, the hot ring of recent publications, the
+// members. A shard is a goroutine that owns the output of its sessions.
+//
+// # How a publication travels
+//
+// [Session.Publish] checks right and limits and calls the engine, which orders
+// it and calls [Hub.Deliver]. Deliver appends to the topic's ring and puts one
+// delivery into the inbox of each shard that has subscribers. The shard takes
+// all that is queued, encodes each delivery once per form, joins what is for
+// the same subscribers, and does one write per connection.
+//
+// # Promises
+//
+// Order: a session sees the publications of a channel in the order of their
+// offsets, each once; replies and pushes leave in the order they were handed
+// over. Subscribing with a position gives exactly what was missed, then what
+// is live, with no gap and no duplicate, or says that it could not. A session
+// that may have missed something is told: it is unsubscribed with code 2500,
+// or disconnected with 3010 where the subscription was the server's.
+//
+// Concurrency: methods of Hub and Session may be called from any goroutine,
+// except that a Subscription is used by one. A shard never blocks: it does not
+// wait for a socket, an engine or a lock held during I/O.
+//
+// Limits: see [Limits] and the constants beside it. What is over a limit is
+// refused with a code, or the session is disconnected with one, and counted.
+//
+// Errors are *channel.Error and [Disconnect].
+package hub

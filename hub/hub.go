@@ -1,0 +1,95 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"myelin/channel"
+	"myelin/observe"
+)
+
+// Hub holds the sessions and topics of one node. It is the Sink of its engine.
+type Hub struct {
+	opts    Options
+	engine  channel.Engine
+	metrics *observe.Hub
+	shards  []*shard
+	topics  topicTable
+	clients registry
+
+	nextShard   atomic.Uint32
+	connections atomic.Int64
+	draining    atomic.Bool
+
+	// ctx ends when the hub closes; tasks are the goroutines that the hub has
+	// started beside its shards, each bounded in time by ctx.
+	ctx   context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+	loops sync.WaitGroup
+}
+
+// New returns a running Hub. It does not start the engine: the owner of both
+// calls engine.Start(ctx, hub) before the first session opens.
+func New(o Options) *Hub {
+	o = o.withDefaults()
+	ctx, stop := context.WithCancel(context.Background())
+	h := &Hub{opts: o, engine: o.Engine, metrics: o.Metrics.Hub(), ctx: ctx, stop: stop}
+	for name, ns := range o.Namespaces {
+		ns.metrics = o.Metrics.Namespace(name)
+		ns.latency = o.Metrics.PublishSeconds(name)
+	}
+	h.topics.init()
+	h.clients.init()
+	for i := range o.Shards {
+		s := newShard(h, i)
+		h.shards = append(h.shards, s)
+		h.loops.Go(s.run)
+	}
+	h.loops.Go(h.keep)
+	return h
+}
+
+// Node returns the id of this node.
+func (h *Hub) Node() string { return h.opts.Node }
+
+// Limits returns the limits in force.
+func (h *Hub) Limits() Limits { return h.opts.Limits }
+
+// Options returns the options in force, defaults filled in.
+func (h *Hub) Options() Options { return h.opts }
+
+// Connections returns how many sessions are open.
+func (h *Hub) Connections() int { return int(h.connections.Load()) }
+
+// Namespace returns the namespace of a channel, or ErrUnknownChannel.
+func (h *Hub) Namespace(name string) (*Namespace, error) {
+	if err := channel.CheckName(name); err != nil {
+		return nil, err
+	}
+	ns := channel.Namespace(name)
+	if n, ok := h.opts.Namespaces[ns]; ok {
+		return n, nil
+	}
+	return nil, channel.ErrUnknownChannel.With("namespace \"" + ns + "\" is not configured")
+}
+
+// Close disconnects every session at once and stops the shards. Sessions that
+// are to be told first are drained before, see Drain. It does not close the
+// engine.
+func (h *Hub) Close() {
+	h.draining.Store(true)
+	for _, s := range h.clients.all() {
+		s.Close(DisconnectShutdown)
+	}
+	for _, s := range h.shards {
+		s.push(message{kind: msgStop})
+	}
+	h.stop()
+	h.loops.Wait()
+	h.tasks.Wait()
+}
+
+// task runs fn in a goroutine that Close waits for.
+func (h *Hub) task(fn func()) { h.tasks.Go(fn) }

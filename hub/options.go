@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/observe"
+)
+
+// Bounds that are not configured.
+const (
+	// inboxHighWater is how many messages a shard's inbox may hold before
+	// publishers have to wait for it.
+	inboxHighWater = 16 << 10
+	// maxWaiting is how many deliveries a subscription keeps while its
+	// recovery is being read; beyond it the client has to subscribe again.
+	maxWaiting = 4096
+	// maxRing is how many publications a topic's hot ring holds.
+	maxRing = 256
+	// maxRepairs is how often a repair is tried before subscribers are told.
+	maxRepairs = 5
+	// repairPause is how long it waits between two tries.
+	repairPause = 200 * time.Millisecond
+	// MaxPresence is how many members a presence answer may hold.
+	MaxPresence = 10_000
+	// timerTick is the granularity of pings and expiry.
+	timerTick = time.Second
+)
+
+// Options is what a Hub is made of. Engine and Namespaces are required.
+type Options struct {
+	// Node is the id of this process, as clients and operators see it.
+	Node   string
+	Engine channel.Engine
+	// Namespaces by name; a channel in none of them is unknown.
+	Namespaces map[string]*Namespace
+	Limits     Limits
+	// PingInterval is how often a session is asked for a sign of life, 25 s
+	// by default; negative is never. PongTimeout is how long it may take to
+	// answer, 10 s by default.
+	PingInterval time.Duration
+	PongTimeout  time.Duration
+	// StaleAfter is how long a session may take to identify itself, 15 s by
+	// default.
+	StaleAfter time.Duration
+	// ExpiredDelay is how long an expired connection or subscription may take
+	// to be refreshed, 25 s by default.
+	ExpiredDelay time.Duration
+	// Shards is how many goroutines write; GOMAXPROCS by default.
+	Shards  int
+	Metrics *observe.Metrics
+	Logger  *slog.Logger
+}
+
+// Namespace is the rules of the channels of one namespace.
+type Namespace struct {
+	Policy *channel.Policy
+	Rules  auth.Rules
+	// Presence keeps the members of each channel, JoinLeave tells them of
+	// each other.
+	Presence  bool
+	JoinLeave bool
+	// Recover makes every subscription recoverable; without it the client has
+	// to ask. It needs a policy that keeps history.
+	Recover bool
+	// PositionCheck is how often a topic is compared with the engine's top;
+	// 30 s by default, negative is never.
+	PositionCheck time.Duration
+
+	metrics *observe.Namespace
+	latency *observe.Histogram
+}
+
+// Limits are what one node and one session may use. Zero takes the default.
+type Limits struct {
+	// Connections at once, 100,000.
+	Connections int
+	// ChannelsPerConnection, 128.
+	ChannelsPerConnection int
+	// MessageBytes is the largest command or publication, 64 KiB.
+	MessageBytes int
+	// QueueBytes is how much may wait for a session that does not read,
+	// 64 KiB; a session over it is slow.
+	QueueBytes int
+	// CommandsPerSecond of one session, 1,000, and CommandBurst, twice that.
+	CommandsPerSecond int
+	CommandBurst      int
+	// HistoryRead is how many publications one history call may ask for, 1,000.
+	HistoryRead int
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&l.Connections, 100_000)
+	def(&l.ChannelsPerConnection, 128)
+	def(&l.MessageBytes, 64<<10)
+	def(&l.QueueBytes, 64<<10)
+	def(&l.CommandsPerSecond, 1000)
+	def(&l.CommandBurst, 2*l.CommandsPerSecond)
+	def(&l.HistoryRead, 1000)
+	return l
+}
+
+func (o Options) withDefaults() Options {
+	o.Limits = o.Limits.withDefaults()
+	def := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.PingInterval, 25*time.Second)
+	def(&o.PongTimeout, 10*time.Second)
+	def(&o.StaleAfter, 15*time.Second)
+	def(&o.ExpiredDelay, 25*time.Second)
+	if o.Shards <= 0 {
+		o.Shards = runtime.GOMAXPROCS(0)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}

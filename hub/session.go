@@ -1,0 +1,305 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/internal/wheel"
+)
+
+// Session is one client's connection as the hub sees it.
+type Session struct {
+	hub     *Hub
+	shard   *shard
+	conn    Conn
+	form    Form
+	private bool
+	pongs   bool
+
+	id     string
+	secret string
+
+	mu struct {
+		sync.Mutex
+		state    sessionState
+		identity *auth.Identity
+		subs     map[string]*sub
+		// allowance is when the next command would be due at an even pace;
+		// it may run ahead of the clock by the burst. See Admit.
+		allowance time.Time
+	}
+	// pinged: a ping waits for its answer.
+	pinged    atomic.Bool
+	expiresAt atomic.Int64
+	// subExpiry is the earliest end of a subscription in Unix seconds; 0 is none.
+	subExpiry atomic.Int64
+
+	// next and prev link the sessions of one user, under the registry's lock.
+	next, prev *Session
+
+	// What follows belongs to the shard.
+	out   output
+	clock clock
+	timer wheel.Timer[*Session]
+}
+
+type sessionState uint8
+
+const (
+	sessionNew sessionState = iota
+	sessionConnected
+	sessionClosed
+)
+
+// SessionOptions is what a door brings along for a session.
+type SessionOptions struct {
+	Conn Conn
+	Form Form
+	// Private says that Form belongs to this session alone: it is called from
+	// one goroutine and may have state.
+	Private bool
+	// Pongs says that the client answers pings.
+	Pongs bool
+}
+
+// Room returns nil while another session may be opened, else why not.
+func (h *Hub) Room() error {
+	if h.draining.Load() {
+		return channel.ErrUnavailable.With("the server is shutting down, connect again")
+	}
+	if h.connections.Load() >= int64(h.opts.Limits.Connections) {
+		h.opts.Metrics.Limit("connections").Inc()
+		return channel.ErrLimitExceeded.With("the server has all the connections it may have")
+	}
+	return nil
+}
+
+// Open begins a session. It is refused with ErrLimitExceeded when the node is
+// full and with ErrUnavailable while it drains. Who opens a session closes it.
+func (h *Hub) Open(o SessionOptions) (*Session, error) {
+	if err := h.Room(); err != nil {
+		return nil, err
+	}
+	if n := h.connections.Add(1); n > int64(h.opts.Limits.Connections) {
+		h.connections.Add(-1)
+		h.opts.Metrics.Limit("connections").Inc()
+		return nil, channel.ErrLimitExceeded.With("the server has all the connections it may have")
+	}
+	s := &Session{
+		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs,
+		id: newID(), secret: newID(),
+		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
+	}
+	s.timer.Owner = s
+	h.clients.add(s)
+	h.metrics.Sessions.Add(1)
+	s.shard.push(message{kind: msgOpen, session: s})
+	return s, nil
+}
+
+// newID returns 128 random bits as text.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// ID returns the id of the connection, which others may see.
+func (s *Session) ID() string { return s.id }
+
+// Secret returns the id that only the client knows: who has it speaks for the
+// session, see Hub.Lookup.
+func (s *Session) Secret() string { return s.secret }
+
+// Connect identifies the session. Only the first call does; another is
+// refused with DisconnectBadRequest.
+func (s *Session) Connect(id *auth.Identity) error {
+	s.mu.Lock()
+	switch s.mu.state {
+	case sessionConnected:
+		s.mu.Unlock()
+		return DisconnectBadRequest
+	case sessionClosed:
+		s.mu.Unlock()
+		return DisconnectConnectionClosed
+	}
+	s.mu.state = sessionConnected
+	s.mu.identity = id
+	s.mu.Unlock()
+	s.expiresAt.Store(id.ExpiresAt)
+	s.hub.clients.identify(s, id.User)
+	s.shard.push(message{kind: msgConnected, session: s})
+	return nil
+}
+
+// Identity returns who the session is, nil before Connect.
+func (s *Session) Identity() *auth.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.identity
+}
+
+// Refresh moves the end of the connection. The user must be the same.
+func (s *Session) Refresh(id *auth.Identity) error {
+	s.mu.Lock()
+	if s.mu.state != sessionConnected {
+		s.mu.Unlock()
+		return DisconnectBadRequest
+	}
+	if id.User != s.mu.identity.User {
+		s.mu.Unlock()
+		return DisconnectInvalidToken
+	}
+	s.mu.identity = id
+	s.mu.Unlock()
+	s.expiresAt.Store(id.ExpiresAt)
+	s.shard.push(message{kind: msgRetime, session: s})
+	return nil
+}
+
+// Send queues bytes of the session's own wire format, which the hub does not
+// read. They leave in the order of the calls. b must not be changed after.
+func (s *Session) Send(b []byte) {
+	s.shard.push(message{kind: msgSend, session: s, bytes: b})
+}
+
+// Pong notes the answer to a ping. It reports whether one was asked for.
+func (s *Session) Pong() bool { return s.pinged.CompareAndSwap(true, false) }
+
+// Admit reports whether the session may send one more command now. It is the
+// generic cell rate algorithm (ITU-T I.371): CommandsPerSecond sustained,
+// CommandBurst at once.
+func (s *Session) Admit() bool {
+	l := &s.hub.opts.Limits
+	step := time.Second / time.Duration(l.CommandsPerSecond)
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := s.mu.allowance
+	if due.Before(now) {
+		due = now
+	}
+	due = due.Add(step)
+	if due.Sub(now) > step*time.Duration(l.CommandBurst) {
+		s.hub.opts.Metrics.Limit("commands").Inc()
+		return false
+	}
+	s.mu.allowance = due
+	return true
+}
+
+// Close ends the session: the client is told why, behind what is queued, and
+// its subscriptions end. Further calls do nothing.
+func (s *Session) Close(why Disconnect) {
+	s.mu.Lock()
+	if s.mu.state == sessionClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.state = sessionClosed
+	var subs []*sub
+	for _, sb := range s.mu.subs {
+		if sb.settled {
+			subs = append(subs, sb)
+		}
+	}
+	s.mu.subs = nil
+	s.mu.Unlock()
+
+	s.hub.opts.Metrics.Disconnect(why.Code).Inc()
+	s.hub.clients.remove(s)
+	s.hub.connections.Add(-1)
+	s.hub.metrics.Sessions.Add(-1)
+	for _, sb := range subs {
+		s.hub.leave(sb)
+	}
+	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason}})
+}
+
+// tell queues an event of the session's own.
+func (s *Session) tell(e *Event) { s.shard.push(message{kind: msgTell, session: s, event: e}) }
+
+// info returns who the session is, as other members of a channel see it.
+func (s *Session) info(chanInfo []byte) *channel.ClientInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := &channel.ClientInfo{Client: s.id, ChanInfo: chanInfo}
+	if s.mu.identity != nil {
+		i.User, i.ConnInfo = s.mu.identity.User, s.mu.identity.Info
+	}
+	return i
+}
+
+// may returns nil if the session has the right, else ErrPermissionDenied with
+// what would give it.
+func (s *Session) may(verb auth.Verb, ns *Namespace, name string, viaToken bool) error {
+	s.mu.Lock()
+	id := s.mu.identity
+	_, subscribed := s.mu.subs[name]
+	s.mu.Unlock()
+	if id == nil {
+		return channel.ErrUnauthorized.With("connect first")
+	}
+	if ns.Rules.Allows(verb, name, id, subscribed, viaToken) {
+		return nil
+	}
+	return channel.ErrPermissionDenied.With(fmt.Sprintf(
+		"%s in namespace %q is for %s, or for a token with capability %q", verb, ns.Policy.Namespace, ns.Rules.For(verb), verb.Short()))
+}
+
+// Publish publishes to a channel in the session's name. id makes a retry
+// safe; empty means none. data must not be changed after.
+func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
+	ns, err := s.hub.Namespace(r.Channel)
+	if err != nil {
+		return channel.Ack{}, err
+	}
+	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
+		return channel.Ack{}, err
+	}
+	r.Info = s.info(nil)
+	return s.hub.publish(ctx, ns, r)
+}
+
+// Presence returns the members of a channel.
+func (s *Session) Presence(name string) ([]*channel.ClientInfo, error) {
+	ns, err := s.hub.Namespace(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.may(auth.VerbPresence, ns, name, false); err != nil {
+		return nil, err
+	}
+	return s.hub.Presence(name)
+}
+
+// PresenceStats returns how many connections and users are in a channel.
+func (s *Session) PresenceStats(name string) (PresenceStats, error) {
+	ns, err := s.hub.Namespace(name)
+	if err != nil {
+		return PresenceStats{}, err
+	}
+	if err := s.may(auth.VerbPresence, ns, name, false); err != nil {
+		return PresenceStats{}, err
+	}
+	return s.hub.PresenceStats(name)
+}
+
+// History reads what is kept of a channel.
+func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadResult, error) {
+	ns, err := s.hub.Namespace(r.Channel)
+	if err != nil {
+		return channel.ReadResult{}, err
+	}
+	if err := s.may(auth.VerbHistory, ns, r.Channel, false); err != nil {
+		return channel.ReadResult{}, err
+	}
+	return s.hub.History(ctx, r)
+}

@@ -1,0 +1,303 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+)
+
+// subState is where a subscription is, as its shard sees it.
+type subState uint8
+
+const (
+	subNew subState = iota
+	subWaiting
+	subLive
+	subGone
+)
+
+// sub is one session's subscription to one topic.
+type sub struct {
+	session     *Session
+	topic       *topic
+	info        *channel.ClientInfo
+	expiresAt   int64 // Unix seconds, 0 never; under session.mu
+	serverSide  bool
+	joinLeave   bool
+	recoverable bool
+	// settled: it has joined its topic and whoever ends it makes it leave.
+	// Before that its Subscribe call does. Under session.mu.
+	settled bool
+	// joined: presence knows of it. Under topic.mu.
+	joined bool
+
+	// What follows belongs to the shard.
+	state subState
+	lost  bool   // something was missed while waiting
+	index int    // place in its list
+	last  uint64 // offset of the newest publication handed over
+	held  []*delivery
+}
+
+// SubscribeRequest asks for a subscription.
+type SubscribeRequest struct {
+	Channel string
+	// Grant is what the subscription token gives, nil without one.
+	Grant *auth.Grant
+	// Granted: the server decided on it, so rights are not asked.
+	Granted bool
+	// ServerSide: the client cannot ask for it again on its own. When it
+	// misses something it is disconnected, to come back with its positions.
+	ServerSide bool
+	// Recover asks for what came after Since.
+	Recover bool
+	Since   channel.Position
+	// Recoverable and JoinLeave are the client's wishes, granted where the
+	// namespace can.
+	Recoverable bool
+	JoinLeave   bool
+	// Info is shown to other members where there is no grant with its own.
+	Info []byte
+}
+
+// Subscription is a granted request. Its owner encodes the reply from it and
+// then calls Live, once.
+type Subscription struct {
+	// Position is where the client stands after Publications.
+	Position    channel.Position
+	Recoverable bool
+	// WasRecovering: recovery was asked for; Recovered: nothing is missing.
+	WasRecovering bool
+	Recovered     bool
+	Publications  []*channel.Publication
+	// ExpiresAt is when it ends unless refreshed, in Unix seconds; 0 is never.
+	ExpiresAt int64
+
+	sub *sub
+}
+
+// Subscribe joins a channel. From its return on, everything published is held
+// back for the session until Live.
+func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscription, error) {
+	ns, err := s.hub.Namespace(r.Channel)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Granted {
+		if err := s.may(auth.VerbSubscribe, ns, r.Channel, r.Grant != nil); err != nil {
+			return nil, err
+		}
+	}
+	sb := &sub{
+		session: s, serverSide: r.ServerSide, joinLeave: ns.JoinLeave,
+		recoverable: ns.Policy.Recoverable() && (ns.Recover || r.Recoverable || r.Recover),
+	}
+	chanInfo := r.Info
+	if r.Grant != nil {
+		chanInfo, sb.expiresAt = r.Grant.Info, r.Grant.ExpiresAt
+	}
+	if ns.Presence || ns.JoinLeave {
+		sb.info = s.info(chanInfo)
+	}
+	if err := s.claim(r.Channel, sb); err != nil {
+		return nil, err
+	}
+	t, at, err := s.hub.join(ctx, r.Channel, ns, sb)
+	if err != nil {
+		s.unclaim(r.Channel, sb)
+		return nil, err
+	}
+	if !s.settle(sb) {
+		s.hub.leave(sb)
+		return nil, DisconnectConnectionClosed
+	}
+	out := &Subscription{sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover, ExpiresAt: sb.expiresAt}
+	if r.Recover && sb.recoverable {
+		if err := s.hub.recover(ctx, t, r.Since, out); err != nil {
+			s.forget(sb)
+			return nil, err
+		}
+	}
+	if !ns.Policy.Recoverable() {
+		out.Position = channel.Position{}
+	}
+	if sb.expiresAt != 0 {
+		s.noteExpiry(sb.expiresAt)
+	}
+	return out, nil
+}
+
+// claim enters sb as the session's subscription to a channel.
+func (s *Session) claim(name string, sb *sub) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.state != sessionConnected {
+		return channel.ErrUnauthorized.With("connect first")
+	}
+	if _, ok := s.mu.subs[name]; ok {
+		return channel.ErrAlreadySubscribed.With("one subscription per channel and connection")
+	}
+	if most := s.hub.opts.Limits.ChannelsPerConnection; len(s.mu.subs) >= most {
+		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()
+		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
+	}
+	if s.mu.subs == nil {
+		s.mu.subs = make(map[string]*sub)
+	}
+	s.mu.subs[s.hub.topics.intern(name)] = sb
+	return nil
+}
+
+// settle notes that sb has joined its topic, unless it was ended meanwhile.
+func (s *Session) settle(sb *sub) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sb.settled = s.mu.subs[sb.topic.name] == sb
+	return sb.settled
+}
+
+// unclaim takes sb out and reports whether the caller has to make it leave.
+func (s *Session) unclaim(name string, sb *sub) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.subs[name] != sb {
+		return false
+	}
+	delete(s.mu.subs, name)
+	return sb.settled
+}
+
+// forget ends a subscription without a word to the client.
+func (s *Session) forget(sb *sub) {
+	if s.unclaim(sb.topic.name, sb) {
+		s.hub.leave(sb)
+	}
+}
+
+// Live sends the reply and lets the subscription take part. reply may be
+// empty, where it went out otherwise.
+func (sn *Subscription) Live(reply []byte) {
+	sb := sn.sub
+	sb.session.shard.push(message{kind: msgLive, sub: sb, bytes: reply, offset: sn.Position.Offset})
+	sb.session.hub.announce(sb)
+}
+
+// Cancel ends a subscription that is not to become live.
+func (sn *Subscription) Cancel() { sn.sub.session.forget(sn.sub) }
+
+// Unsubscribe ends a subscription at the client's wish. Ending what is not
+// there is no error.
+func (s *Session) Unsubscribe(name string) error {
+	if err := channel.CheckName(name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	sb := s.mu.subs[name]
+	s.mu.Unlock()
+	if sb != nil && s.unclaim(name, sb) {
+		s.hub.leave(sb)
+	}
+	return nil
+}
+
+// unsubscribe ends a subscription at the server's wish and tells the client.
+// It reports whether there was one.
+func (s *Session) unsubscribe(name string, why Unsubscribe) bool {
+	s.mu.Lock()
+	sb := s.mu.subs[name]
+	s.mu.Unlock()
+	if sb == nil || !s.unclaim(name, sb) {
+		return false
+	}
+	s.hub.leave(sb)
+	s.tell(&Event{Kind: EventUnsubscribed, Channel: name, Code: why.Code, Reason: why.Reason})
+	return true
+}
+
+// Subscriptions returns the channels the session is subscribed to.
+func (s *Session) Subscriptions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]string, 0, len(s.mu.subs))
+	for name := range s.mu.subs {
+		out = append(out, name)
+	}
+	return out
+}
+
+// RefreshSubscription moves the end of a subscription.
+func (s *Session) RefreshSubscription(g *auth.Grant) error {
+	s.mu.Lock()
+	sb := s.mu.subs[g.Channel]
+	if sb == nil {
+		s.mu.Unlock()
+		return channel.ErrBadRequest.With("not subscribed to the channel of the token")
+	}
+	sb.expiresAt = g.ExpiresAt
+	s.mu.Unlock()
+	s.noteExpiry(g.ExpiresAt)
+	return nil
+}
+
+// noteExpiry makes sure that the timers look at the subscriptions in time.
+func (s *Session) noteExpiry(at int64) {
+	if at == 0 {
+		return
+	}
+	for {
+		old := s.subExpiry.Load()
+		if old != 0 && old <= at {
+			return
+		}
+		if s.subExpiry.CompareAndSwap(old, at) {
+			s.shard.push(message{kind: msgRetime, session: s})
+			return
+		}
+	}
+}
+
+// nextExpiry is when the session or one of its subscriptions ends, in Unix
+// seconds; 0 is never.
+func (s *Session) nextExpiry() int64 {
+	a, b := s.expiresAt.Load(), s.subExpiry.Load()
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// dueSubs reports whether a subscription has ended by now.
+func (s *Session) dueSubs(now int64) bool {
+	at := s.subExpiry.Load()
+	return at != 0 && at <= now
+}
+
+// expireSubs ends the subscriptions that were not refreshed in time.
+func (s *Session) expireSubs() {
+	now := time.Now().Add(-s.hub.opts.ExpiredDelay).Unix()
+	var due []*sub
+	var next int64
+	s.mu.Lock()
+	for _, sb := range s.mu.subs {
+		switch at := sb.expiresAt; {
+		case at == 0:
+		case at <= now:
+			due = append(due, sb)
+		case next == 0 || at < next:
+			next = at
+		}
+	}
+	s.subExpiry.Store(next)
+	s.mu.Unlock()
+	for _, sb := range due {
+		if sb.serverSide {
+			s.Close(DisconnectSubExpired)
+			return
+		}
+		s.unsubscribe(sb.topic.name, UnsubscribeExpired)
+	}
+	s.shard.push(message{kind: msgRetime, session: s})
+}

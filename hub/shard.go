@@ -1,0 +1,180 @@
+package hub
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"myelin/internal/wheel"
+)
+
+// msgKind is what a message asks a shard to do.
+type msgKind uint8
+
+const (
+	msgDeliver      msgKind = iota // delivery to the subscribers of its topic
+	msgSend                        // bytes to one session
+	msgTell                        // event to one session
+	msgOpen                        // session begins: start its timers
+	msgConnected                   // session identified itself
+	msgRetime                      // session's expiry moved
+	msgAttach                      // subscription waits for its recovery
+	msgLive                        // reply bytes, then the subscription is live
+	msgDetach                      // subscription is gone
+	msgInsufficient                // every subscription of the topic missed something
+	msgPosition                    // check the topic's subscriptions against an offset
+	msgWritable                    // session's connection takes bytes again
+	msgClose                       // session ends: say why, flush, close
+	msgStop                        // shard ends
+)
+
+// message is an entry of a shard's inbox. Which fields are set goes by kind.
+type message struct {
+	kind     msgKind
+	session  *Session
+	sub      *sub
+	topic    *topic
+	delivery *delivery
+	event    *Event
+	bytes    []byte
+	offset   uint64
+}
+
+// shard owns the output and the timers of its sessions. Its goroutine takes
+// everything queued, so it joins more the busier it is.
+type shard struct {
+	hub *Hub
+	// number is the shard's place in the hub, and its parts' in a topic.
+	number int
+
+	mu struct {
+		sync.Mutex
+		inbox   []message
+		drained chan struct{} // closed when the inbox is taken; nil when nobody waits
+	}
+	wake chan struct{}
+
+	// What follows is the goroutine's own.
+	wheel   *wheel.Wheel[*Session]
+	spare   []message
+	touched []*part
+	dirty   []*Session
+	scratch []byte
+	stopped bool
+}
+
+func newShard(h *Hub, number int) *shard {
+	s := &shard{hub: h, number: number, wake: make(chan struct{}, 1)}
+	s.wheel = wheel.New(timerTick, s.tick)
+	return s
+}
+
+// push queues m and returns at once. Whoever produces without bound first asks
+// admit.
+func (s *shard) push(m message) {
+	s.mu.Lock()
+	s.mu.inbox = append(s.mu.inbox, m)
+	first := len(s.mu.inbox) == 1
+	s.mu.Unlock()
+	if first {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// full returns a channel that closes when the inbox has been taken, or nil
+// while there is room.
+func (s *shard) full() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.inbox) < inboxHighWater {
+		return nil
+	}
+	if s.mu.drained == nil {
+		s.mu.drained = make(chan struct{})
+	}
+	return s.mu.drained
+}
+
+// take returns all that is queued.
+func (s *shard) take() []message {
+	s.mu.Lock()
+	batch := s.mu.inbox
+	s.mu.inbox = s.spare[:0]
+	if s.mu.drained != nil {
+		close(s.mu.drained)
+		s.mu.drained = nil
+	}
+	s.mu.Unlock()
+	return batch
+}
+
+// run is the shard's goroutine.
+func (s *shard) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for !s.stopped {
+		var due <-chan time.Time
+		if wait, ok := s.wheel.Next(); ok {
+			timer.Reset(wait)
+			due = timer.C
+		}
+		select {
+		case <-s.wake:
+			// Let a reader that has more commands in hand go on first, so
+			// that what it publishes shares the write.
+			runtime.Gosched()
+		case <-due:
+		}
+		s.wheel.Advance(time.Now())
+		s.round()
+	}
+}
+
+// round handles what is queued now and writes what came of it.
+func (s *shard) round() {
+	batch := s.take()
+	s.hub.metrics.InboxDepth.Set(int64(len(batch)))
+	for i := range batch {
+		s.handle(&batch[i])
+	}
+	s.flushParts()
+	s.flushSessions()
+	clear(batch)
+	if cap(batch) <= inboxHighWater {
+		s.spare = batch[:0]
+	} else {
+		s.spare = nil
+	}
+}
+
+func (s *shard) handle(m *message) {
+	switch m.kind {
+	case msgDeliver:
+		s.deliver(m.topic, m.delivery)
+	case msgSend:
+		s.queue(m.session, m.bytes)
+	case msgTell:
+		s.tell(m.session, m.event)
+	case msgOpen, msgConnected, msgRetime:
+		s.retime(m.session, m.kind)
+	case msgAttach:
+		s.attach(m.sub)
+	case msgLive:
+		s.live(m.sub, m.bytes, m.offset)
+	case msgDetach:
+		s.detach(m.sub)
+	case msgInsufficient:
+		s.insufficient(m.topic)
+	case msgPosition:
+		s.checkPosition(m.topic, m.offset)
+	case msgWritable:
+		s.writable(m.session)
+	case msgClose:
+		s.end(m.session, m.event)
+	case msgStop:
+		s.stopped = true
+	}
+}

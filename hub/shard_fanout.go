@@ -1,0 +1,373 @@
+package hub
+
+import (
+	"slices"
+	"sync"
+)
+
+// delivery is one event on its way to the subscribers of a topic. It is
+// shared by the shards.
+type delivery struct {
+	event Event
+
+	mu struct {
+		sync.Mutex
+		frames []frame
+	}
+}
+
+// frame is an event in one form.
+type frame struct {
+	form  Form
+	bytes []byte
+}
+
+// encoded returns the event in a form, encoding it the first time.
+func (d *delivery) encoded(f Form) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.mu.frames {
+		if d.mu.frames[i].form == f {
+			return d.mu.frames[i].bytes
+		}
+	}
+	b := f.AppendEvent(nil, &d.event)
+	d.mu.frames = append(d.mu.frames, frame{f, b})
+	return b
+}
+
+// part is what one shard knows of one topic.
+type part struct {
+	topic *topic
+	// lists holds the live subscriptions of shared forms, one list a form.
+	lists []formList
+	// private holds the live subscriptions of private forms, waiting those
+	// whose recovery is being read.
+	private []*sub
+	waiting []*sub
+	// batch is what has come since the last fan-out.
+	batch []*delivery
+}
+
+// formList is the live subscriptions of one form.
+type formList struct {
+	form Form
+	subs []*sub
+}
+
+func (p *part) empty() bool {
+	for i := range p.lists {
+		if len(p.lists[i].subs) > 0 {
+			return false
+		}
+	}
+	return len(p.private) == 0 && len(p.waiting) == 0
+}
+
+// listOf returns the list a live subscription belongs to.
+func (p *part) listOf(sb *sub) *[]*sub {
+	if sb.session.private {
+		return &p.private
+	}
+	for i := range p.lists {
+		if p.lists[i].form == sb.session.form {
+			return &p.lists[i].subs
+		}
+	}
+	p.lists = append(p.lists, formList{form: sb.session.form})
+	return &p.lists[len(p.lists)-1].subs
+}
+
+// remove takes sb out of list, in constant time.
+func remove(list *[]*sub, sb *sub) {
+	l := *list
+	last := l[len(l)-1]
+	l[sb.index] = last
+	last.index = sb.index
+	l[len(l)-1] = nil
+	*list = l[:len(l)-1]
+	if cap(*list) > 64 && len(*list) < cap(*list)/4 {
+		*list = slices.Clone(*list)
+	}
+}
+
+func add(list *[]*sub, sb *sub) {
+	sb.index = len(*list)
+	*list = append(*list, sb)
+}
+
+// part returns what this shard knows of t, nil if nothing.
+func (s *shard) part(t *topic) *part { return t.parts[s.number] }
+
+func (s *shard) deliver(t *topic, d *delivery) {
+	p := s.part(t)
+	if p == nil {
+		return
+	}
+	if len(p.batch) == 0 {
+		s.touched = append(s.touched, p)
+	}
+	p.batch = append(p.batch, d)
+}
+
+func (s *shard) flushParts() {
+	for i, p := range s.touched {
+		s.fanout(p)
+		s.touched[i] = nil
+	}
+	s.touched = s.touched[:0]
+}
+
+// fanout hands a part's batch to its subscriptions: the joined bytes to those
+// who want all of it, one by one to the others.
+func (s *shard) fanout(p *part) {
+	if len(p.batch) == 0 {
+		return
+	}
+	batch := p.batch
+	first, last, plain := span(batch)
+	delivered := 0
+	for i := range p.lists {
+		l := &p.lists[i]
+		if len(l.subs) == 0 {
+			continue
+		}
+		if !plain {
+			for _, sb := range l.subs {
+				delivered += s.each(sb, batch)
+			}
+			continue
+		}
+		joined := join(batch, l.form)
+		for _, sb := range l.subs {
+			if sb.last >= first {
+				delivered += s.each(sb, batch)
+				continue
+			}
+			sb.last = last
+			delivered += len(batch)
+			s.queue(sb.session, joined)
+		}
+	}
+	for _, sb := range p.private {
+		delivered += s.each(sb, batch)
+	}
+	for _, sb := range p.waiting {
+		sb.keep(batch)
+	}
+	p.topic.ns.metrics.Delivered.Add(int64(delivered))
+	clear(batch)
+	p.batch = batch[:0]
+	if cap(p.batch) > 256 {
+		p.batch = nil
+	}
+}
+
+// span returns the first and last offset of a batch and whether it holds
+// nothing but publications.
+func span(batch []*delivery) (first, last uint64, plain bool) {
+	for _, d := range batch {
+		if d.event.Kind != EventPublication {
+			return 0, 0, false
+		}
+	}
+	return batch[0].event.Pub.Offset, batch[len(batch)-1].event.Pub.Offset, true
+}
+
+// join returns the bytes of a batch in one form, one after the other.
+func join(batch []*delivery, f Form) []byte {
+	if len(batch) == 1 {
+		return batch[0].encoded(f)
+	}
+	size := 0
+	for _, d := range batch {
+		size += len(d.encoded(f))
+	}
+	out := make([]byte, 0, size)
+	for _, d := range batch {
+		out = append(out, d.encoded(f)...)
+	}
+	return out
+}
+
+// each hands over what one subscription has not seen yet and wants, and
+// returns how many that were.
+func (s *shard) each(sb *sub, batch []*delivery) int {
+	n := 0
+	for _, d := range batch {
+		if !sb.wants(&d.event) {
+			continue
+		}
+		var b []byte
+		if sb.session.private {
+			b = sb.session.form.AppendEvent(nil, &d.event)
+		} else {
+			b = d.encoded(sb.session.form)
+		}
+		s.queue(sb.session, b)
+		n++
+	}
+	return n
+}
+
+// wants reports whether e is news to the subscription, and remembers it.
+func (sb *sub) wants(e *Event) bool {
+	switch e.Kind {
+	case EventPublication:
+		if e.Pub.Offset <= sb.last {
+			return false
+		}
+		sb.last = e.Pub.Offset
+		return true
+	case EventJoin, EventLeave:
+		return sb.joinLeave
+	default:
+		return true
+	}
+}
+
+// keep holds a batch back until the subscription is live.
+func (sb *sub) keep(batch []*delivery) {
+	if len(sb.held)+len(batch) > maxWaiting {
+		sb.lost, sb.held = true, nil
+		return
+	}
+	sb.held = append(sb.held, batch...)
+}
+
+// attach puts a subscription among those that wait. What is delivered from
+// here on is held back for it.
+func (s *shard) attach(sb *sub) {
+	t := sb.topic
+	p := t.parts[s.number]
+	if p == nil {
+		p = &part{topic: t}
+		t.parts[s.number] = p
+	}
+	s.fanout(p)
+	if sb.state == subGone {
+		return
+	}
+	sb.state = subWaiting
+	add(&p.waiting, sb)
+}
+
+// live sends the reply of a subscription, which brings the client to offset
+// seen, and after it what was held back and is newer, and lets the
+// subscription take part in the fan-out.
+func (s *shard) live(sb *sub, reply []byte, seen uint64) {
+	p := s.part(sb.topic)
+	if sb.state != subWaiting || p == nil {
+		s.queue(sb.session, reply)
+		return
+	}
+	s.fanout(p)
+	s.queue(sb.session, reply)
+	remove(&p.waiting, sb)
+	held := sb.held
+	sb.held = nil
+	if sb.lost {
+		sb.state = subGone
+		s.drop([]*sub{sb})
+		return
+	}
+	sb.state = subLive
+	sb.last = max(sb.last, seen)
+	add(p.listOf(sb), sb)
+	s.each(sb, held)
+}
+
+// detach forgets a subscription. What was delivered before it went is sent.
+func (s *shard) detach(sb *sub) {
+	p := s.part(sb.topic)
+	if p == nil {
+		sb.state = subGone
+		return
+	}
+	s.fanout(p)
+	switch sb.state {
+	case subWaiting:
+		remove(&p.waiting, sb)
+	case subLive:
+		remove(p.listOf(sb), sb)
+	}
+	sb.state, sb.held = subGone, nil
+	if p.empty() {
+		sb.topic.parts[s.number] = nil
+	}
+}
+
+// insufficient ends every subscription of a topic whose continuity is gone.
+func (s *shard) insufficient(t *topic) {
+	p := s.part(t)
+	if p == nil {
+		return
+	}
+	s.fanout(p)
+	var gone []*sub
+	for i := range p.lists {
+		gone = append(gone, p.lists[i].subs...)
+		p.lists[i].subs = nil
+	}
+	gone = append(gone, p.private...)
+	p.private = nil
+	for _, sb := range p.waiting {
+		sb.lost = true
+	}
+	for _, sb := range gone {
+		sb.state = subGone
+	}
+	s.drop(gone)
+}
+
+// checkPosition ends the subscriptions that have not seen offset although it
+// was delivered before this check was queued.
+func (s *shard) checkPosition(t *topic, offset uint64) {
+	p := s.part(t)
+	if p == nil {
+		return
+	}
+	s.fanout(p)
+	var gone []*sub
+	behind := func(list *[]*sub) {
+		for i := len(*list) - 1; i >= 0; i-- {
+			if sb := (*list)[i]; sb.last < offset {
+				remove(list, sb)
+				sb.state = subGone
+				gone = append(gone, sb)
+			}
+		}
+	}
+	for i := range p.lists {
+		behind(&p.lists[i].subs)
+	}
+	behind(&p.private)
+	t.ns.metrics.PositionFailures.Add(int64(len(gone)))
+	s.drop(gone)
+}
+
+// drop tells the clients of subscriptions that they missed something and
+// leaves the rest, which may wait for the engine, to a task.
+func (s *shard) drop(gone []*sub) {
+	if len(gone) == 0 {
+		return
+	}
+	for _, sb := range gone {
+		if sb.serverSide {
+			continue
+		}
+		s.tell(sb.session, &Event{
+			Kind: EventUnsubscribed, Channel: sb.topic.name,
+			Code: UnsubscribeInsufficient.Code, Reason: UnsubscribeInsufficient.Reason,
+		})
+	}
+	s.hub.task(func() {
+		for _, sb := range gone {
+			if sb.serverSide {
+				sb.session.Close(DisconnectInsufficientState)
+				continue
+			}
+			sb.session.forget(sb)
+		}
+	})
+}

@@ -1,0 +1,258 @@
+package hub
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"myelin/channel"
+)
+
+// topic is the node's view of one channel that has subscribers.
+type topic struct {
+	hub  *Hub
+	name string
+	ns   *Namespace
+	// refs counts the subscriptions, those that are joining included. Under
+	// the stripe's lock.
+	refs int
+	// parts holds what each shard knows; each entry is its shard's own.
+	parts []*part
+
+	mu struct {
+		sync.Mutex
+		// opening: the engine has not answered yet. repairing: a task reads
+		// what the feed did not bring. What the feed brings in the meantime
+		// waits in early; again says that early could not hold it.
+		opening, repairing, again bool
+		early                     []*channel.Publication
+		top                       channel.Position
+		ring                      ring
+		members                   map[string]*channel.ClientInfo
+		// shards counts the subscriptions of each shard.
+		shards []int32
+	}
+}
+
+// stripes is how many locks the table of topics has.
+const stripes = 64
+
+// topicTable finds topics by name.
+type topicTable struct {
+	stripes [stripes]stripe
+}
+
+type stripe struct {
+	mu struct {
+		sync.RWMutex
+		topics map[string]*topic
+		// busy holds the names that are being opened or closed at the engine;
+		// the channel closes when that is done.
+		busy map[string]chan struct{}
+	}
+}
+
+func (t *topicTable) init() {
+	for i := range t.stripes {
+		t.stripes[i].mu.topics = make(map[string]*topic)
+		t.stripes[i].mu.busy = make(map[string]chan struct{})
+	}
+}
+
+// of returns the stripe of a name, by FNV-1a.
+func (t *topicTable) of(name string) *stripe {
+	h := uint32(2166136261)
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return &t.stripes[h%stripes]
+}
+
+func (t *topicTable) get(name string) *topic {
+	st := t.of(name)
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.mu.topics[name]
+}
+
+// intern returns a copy of name that outlives the frame it came in.
+func (t *topicTable) intern(name string) string {
+	if tp := t.get(name); tp != nil {
+		return tp.name
+	}
+	return strings.Clone(name)
+}
+
+// all returns the topics of one stripe.
+func (s *stripe) all() []*topic {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*topic, 0, len(s.mu.topics))
+	for _, t := range s.mu.topics {
+		out = append(out, t)
+	}
+	return out
+}
+
+// acquire returns the topic of a channel, opened at the engine, with one more
+// reference.
+func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, error) {
+	st := h.topics.of(name)
+	for {
+		st.mu.Lock()
+		if busy := st.mu.busy[name]; busy != nil {
+			st.mu.Unlock()
+			select {
+			case <-busy:
+				continue
+			case <-ctx.Done():
+				return nil, channel.ErrUnavailable.Wrap(ctx.Err())
+			}
+		}
+		if t := st.mu.topics[name]; t != nil {
+			t.refs++
+			st.mu.Unlock()
+			return t, nil
+		}
+		t := &topic{hub: h, name: strings.Clone(name), ns: ns, refs: 1, parts: make([]*part, len(h.shards))}
+		t.mu.shards = make([]int32, len(h.shards))
+		t.mu.opening = true
+		st.mu.topics[t.name] = t
+		st.mu.busy[t.name] = make(chan struct{})
+		st.mu.Unlock()
+
+		err := t.open(ctx)
+		st.mu.Lock()
+		if err != nil {
+			delete(st.mu.topics, name)
+		} else {
+			ns.metrics.Channels.Add(1)
+		}
+		st.done(name)
+		st.mu.Unlock()
+		return t, err
+	}
+}
+
+// done ends a transition. The stripe's lock is held.
+func (s *stripe) done(name string) {
+	close(s.mu.busy[name])
+	delete(s.mu.busy, name)
+}
+
+// release gives a reference back and closes the topic with the last one.
+func (h *Hub) release(t *topic) {
+	st := h.topics.of(t.name)
+	st.mu.Lock()
+	t.refs--
+	if t.refs > 0 {
+		st.mu.Unlock()
+		return
+	}
+	delete(st.mu.topics, t.name)
+	st.mu.busy[t.name] = make(chan struct{})
+	st.mu.Unlock()
+
+	h.engine.Unsubscribe(t.name)
+	st.mu.Lock()
+	st.done(t.name)
+	st.mu.Unlock()
+	t.ns.metrics.Channels.Add(-1)
+}
+
+// open begins the engine's feed. What the feed brought before the engine
+// answered is sorted in here.
+func (t *topic) open(ctx context.Context) error {
+	top, err := t.hub.engine.Subscribe(ctx, t.name, t.ns.Policy)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.opening = false
+	early := t.mu.early
+	t.mu.early = nil
+	if err != nil {
+		return err
+	}
+	t.mu.top = top
+	for _, p := range early {
+		if p.Epoch == top.Epoch && p.Offset > t.mu.top.Offset {
+			t.advanceLocked(p)
+		}
+	}
+	if t.mu.again {
+		t.repairLocked()
+	}
+	return nil
+}
+
+// advanceLocked makes p the newest publication of the topic.
+func (t *topic) advanceLocked(p *channel.Publication) {
+	t.mu.top = p.Position
+	if t.ns.Policy.Recoverable() {
+		t.mu.ring.add(p, min(maxRing, t.ns.Policy.HistorySize))
+	}
+}
+
+// sendLocked puts a delivery into the inbox of every shard with subscribers.
+func (t *topic) sendLocked(m message) {
+	m.topic = t
+	for i, n := range t.mu.shards {
+		if n > 0 {
+			t.hub.shards[i].push(m)
+		}
+	}
+}
+
+// publishLocked makes p the newest publication and sends it on.
+func (t *topic) publishLocked(p *channel.Publication) {
+	t.advanceLocked(p)
+	d := &delivery{event: Event{
+		Kind: EventPublication, Channel: t.name, Pub: p, Recoverable: t.ns.Policy.Recoverable(),
+	}}
+	t.sendLocked(message{kind: msgDeliver, delivery: d})
+}
+
+// Deliver takes one publication from the engine.
+func (h *Hub) Deliver(p *channel.Publication) {
+	t := h.topics.get(p.Channel)
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.mu.opening || t.mu.repairing:
+		if len(t.mu.early) < maxWaiting {
+			t.mu.early = append(t.mu.early, p)
+		} else {
+			t.mu.again = true
+		}
+	case p.Epoch != t.mu.top.Epoch:
+		t.breakLocked(channel.Position{Epoch: p.Epoch, Offset: p.Prev})
+		t.publishLocked(p)
+	case p.Offset <= t.mu.top.Offset:
+		// Seen already: a repair read it before the feed brought it.
+	case p.Prev != t.mu.top.Offset && t.ns.Policy.Recoverable():
+		t.repairLocked()
+	default:
+		t.publishLocked(p)
+	}
+}
+
+// Lost takes word from the engine that its feed of a channel may have holes.
+func (h *Hub) Lost(name string) {
+	t := h.topics.get(name)
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.repairLocked()
+}
+
+// breakLocked gives up continuity: every subscriber is told, and the topic
+// goes on from pos.
+func (t *topic) breakLocked(pos channel.Position) {
+	t.mu.top = pos
+	t.mu.ring = ring{}
+	t.sendLocked(message{kind: msgInsufficient})
+}

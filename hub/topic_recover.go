@@ -1,0 +1,251 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"myelin/channel"
+)
+
+// ring holds the newest publications of a topic, an unbroken run of them.
+type ring struct {
+	pubs  []*channel.Publication
+	start int
+}
+
+// add appends p and lets go of the oldest beyond most.
+func (r *ring) add(p *channel.Publication, most int) {
+	if n := len(r.pubs); n > 0 && p.Prev != r.at(n-1).Offset {
+		*r = ring{}
+	}
+	if len(r.pubs) < most {
+		r.pubs = append(r.pubs, p)
+		return
+	}
+	r.pubs[r.start] = p
+	r.start = (r.start + 1) % len(r.pubs)
+}
+
+// at returns the i-th oldest.
+func (r *ring) at(i int) *channel.Publication { return r.pubs[(r.start+i)%len(r.pubs)] }
+
+// since returns what came after offset. It says no where the ring does not
+// reach back that far, or not to younger than oldest (Unix ms).
+func (r *ring) since(offset uint64, oldest int64) ([]*channel.Publication, bool) {
+	n := len(r.pubs)
+	if n == 0 || r.at(0).Prev > offset {
+		return nil, false
+	}
+	i := n
+	for i > 0 && r.at(i-1).Offset > offset {
+		i--
+	}
+	out := make([]*channel.Publication, 0, n-i)
+	for ; i < n; i++ {
+		if r.at(i).Time < oldest {
+			return nil, false
+		}
+		out = append(out, r.at(i))
+	}
+	return out, true
+}
+
+// join attaches a subscription to its topic and returns the top at that
+// moment: what comes after is held back for it.
+func (h *Hub) join(ctx context.Context, name string, ns *Namespace, sb *sub) (*topic, channel.Position, error) {
+	t, err := h.acquire(ctx, name, ns)
+	if err != nil {
+		return nil, channel.Position{}, err
+	}
+	sb.topic = t
+	sh := sb.session.shard
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.shards[sh.number]++
+	sb.last = t.mu.top.Offset
+	sh.push(message{kind: msgAttach, sub: sb})
+	ns.metrics.Subscriptions.Add(1)
+	return t, t.mu.top, nil
+}
+
+// leave detaches a subscription that has joined.
+func (h *Hub) leave(sb *sub) {
+	t, sh := sb.topic, sb.session.shard
+	t.mu.Lock()
+	sh.push(message{kind: msgDetach, sub: sb})
+	t.mu.shards[sh.number]--
+	t.departLocked(sb)
+	t.mu.Unlock()
+	t.ns.metrics.Subscriptions.Add(-1)
+	h.release(t)
+}
+
+// recover fills in what came after since, from the ring where it reaches back
+// far enough, else from the engine.
+func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out *Subscription) error {
+	if (since.Epoch != "" && since.Epoch != out.Position.Epoch) || since.Offset > out.Position.Offset {
+		t.ns.metrics.Unrecovered.Inc()
+		return nil
+	}
+	if since.Offset == out.Position.Offset {
+		out.Recovered = true
+		t.ns.metrics.Recovered.Inc()
+		return nil
+	}
+	var oldest int64
+	if ttl := t.ns.Policy.HistoryTTL; ttl > 0 {
+		oldest = time.Now().Add(-ttl).UnixMilli()
+	}
+	t.mu.Lock()
+	pubs, ok := t.mu.ring.since(since.Offset, oldest)
+	top := t.mu.top
+	t.mu.Unlock()
+	if ok && top.Epoch != out.Position.Epoch {
+		ok = false
+	}
+	if !ok {
+		r, err := h.engine.Read(ctx, &channel.ReadRequest{
+			Channel: t.name, Policy: t.ns.Policy, Limit: -1,
+			Since: channel.Position{Epoch: out.Position.Epoch, Offset: since.Offset},
+		})
+		if err != nil {
+			return err
+		}
+		if !r.Complete {
+			t.ns.metrics.Unrecovered.Inc()
+			return nil
+		}
+		pubs = r.Pubs
+	}
+	out.Recovered = true
+	out.Publications = pubs
+	if n := len(pubs); n > 0 {
+		out.Position = pubs[n-1].Position
+	}
+	t.ns.metrics.Recovered.Inc()
+	return nil
+}
+
+// repairLocked has a task read what the feed did not bring.
+func (t *topic) repairLocked() {
+	if t.mu.repairing {
+		t.mu.again = true
+		return
+	}
+	t.mu.repairing = true
+	t.hub.task(t.repair)
+}
+
+// repair reads from the engine until the topic is at its top again. When that
+// cannot be done its subscribers are told.
+func (t *topic) repair() {
+	t.ns.metrics.Repairs.Inc()
+	for range maxRepairs {
+		if t.catchUp() {
+			return
+		}
+		select {
+		case <-time.After(repairPause):
+		case <-t.hub.ctx.Done():
+			return
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.repairing, t.mu.early = false, nil
+	t.breakLocked(t.mu.top)
+}
+
+// catchUp reads what is missing, puts what the feed brought meanwhile behind
+// it, and reports whether the topic is whole again.
+func (t *topic) catchUp() bool {
+	t.mu.Lock()
+	since := t.mu.top
+	t.mu.early, t.mu.again = nil, false
+	t.mu.Unlock()
+	r, err := t.hub.engine.Read(t.hub.ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Since: since, Limit: -1})
+	if err != nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !r.Complete {
+		t.breakLocked(r.Top)
+	}
+	for _, p := range r.Pubs {
+		t.publishLocked(p)
+	}
+	for _, p := range t.mu.early {
+		switch {
+		case p.Epoch == t.mu.top.Epoch && p.Offset <= t.mu.top.Offset:
+		case p.Epoch == t.mu.top.Epoch && p.Prev == t.mu.top.Offset:
+			t.publishLocked(p)
+		default:
+			t.mu.again = true
+		}
+	}
+	t.mu.early = nil
+	t.mu.repairing = t.mu.again
+	return !t.mu.again
+}
+
+// keep compares topics with the engine's truth, a stripe at a time so that
+// the work is spread, until the hub closes.
+func (h *Hub) keep() {
+	every := time.Duration(0)
+	for _, ns := range h.opts.Namespaces {
+		if ns.PositionCheck == 0 {
+			ns.PositionCheck = defaultPositionCheck
+		}
+		if ns.Policy.Recoverable() && ns.PositionCheck > 0 && (every == 0 || ns.PositionCheck < every) {
+			every = ns.PositionCheck
+		}
+	}
+	if every == 0 {
+		return
+	}
+	tick := time.NewTicker(max(every/stripes, time.Millisecond))
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % stripes {
+		select {
+		case <-tick.C:
+		case <-h.ctx.Done():
+			return
+		}
+		for _, t := range h.topics.stripes[i].all() {
+			if t.ns.Policy.Recoverable() && t.ns.PositionCheck > 0 {
+				t.check()
+			}
+		}
+	}
+}
+
+// defaultPositionCheck is how often a topic is compared with the engine.
+const defaultPositionCheck = 30 * time.Second
+
+// check compares the topic with the engine's top, and its subscriptions with
+// the topic.
+func (t *topic) check() {
+	t.mu.Lock()
+	before := t.mu.top
+	busy := t.mu.repairing || t.mu.opening
+	t.mu.Unlock()
+	if busy {
+		return
+	}
+	r, err := t.hub.engine.Read(t.hub.ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy})
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case r.Top.Epoch != t.mu.top.Epoch && before.Epoch == t.mu.top.Epoch:
+		t.repairLocked()
+	case r.Top.Offset > t.mu.top.Offset && before == t.mu.top:
+		// The feed has been silent although there is more.
+		t.repairLocked()
+	default:
+		t.sendLocked(message{kind: msgPosition, offset: t.mu.top.Offset})
+	}
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/config"
+	"myelin/engine/memory"
+	"myelin/hub"
+	"myelin/observe"
+)
+
+// newEngine returns the engine the configuration names.
+func newEngine(c *config.Config) (channel.Engine, error) {
+	switch c.Engine.Kind {
+	case "memory":
+		return memory.New(memory.Options{}), nil
+	default:
+		return nil, fmt.Errorf("engine.kind %q is not in this build", c.Engine.Kind)
+	}
+}
+
+// newVerifier returns what checks tokens.
+func newVerifier(c *config.Config, log *slog.Logger) (*auth.Verifier, error) {
+	t := c.Auth.Tokens
+	var pem []byte
+	if t.PublicKeyFile != "" {
+		b, err := os.ReadFile(t.PublicKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("auth.tokens.public_key_file: %w", err)
+		}
+		pem = b
+	}
+	v, err := auth.NewVerifier(auth.Options{
+		HMACSecret: string(t.HMACSecret), PublicKeyPEM: pem, JWKSURL: t.JWKSURL,
+		Audience: t.Audience, Issuer: t.Issuer, UserIDClaim: t.UserIDClaim, Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("auth.tokens: %w", err)
+	}
+	return v, nil
+}
+
+// newHub returns the hub with the namespaces of the configuration.
+func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics, log *slog.Logger) (*hub.Hub, error) {
+	spaces := make(map[string]*hub.Namespace, len(c.Namespaces))
+	for name, ns := range c.Namespaces {
+		n, err := namespace(name, ns)
+		if err != nil {
+			return nil, err
+		}
+		spaces[name] = n
+	}
+	l := c.Limits
+	return hub.New(hub.Options{
+		Node: node, Engine: e, Namespaces: spaces, Metrics: m, Logger: log,
+		PingInterval: time.Duration(c.Client.PingInterval),
+		PongTimeout:  time.Duration(c.Client.PongTimeout),
+		StaleAfter:   time.Duration(c.Client.StaleAfter),
+		ExpiredDelay: time.Duration(c.Client.ExpiredCloseDelay),
+		Limits: hub.Limits{
+			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
+			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
+			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead,
+		},
+	}), nil
+}
+
+// namespace translates one namespace.
+func namespace(name string, ns config.Namespace) (*hub.Namespace, error) {
+	var rules auth.Rules
+	for _, list := range []struct {
+		key   string
+		names []string
+		set   *auth.WhoSet
+	}{
+		{"subscribe", ns.Subscribe, &rules.Subscribe},
+		{"publish", ns.Publish, &rules.Publish},
+		{"read_presence", ns.ReadPresence, &rules.Presence},
+		{"read_history", ns.ReadHistory, &rules.History},
+	} {
+		set, err := auth.ParseWhoSet(list.names)
+		if err != nil {
+			return nil, fmt.Errorf("namespaces.%s.%s: %w", name, list.key, err)
+		}
+		*list.set = set
+	}
+	check := time.Duration(ns.PositionCheck)
+	if check == 0 {
+		check = -1
+	}
+	return &hub.Namespace{
+		Policy: &channel.Policy{
+			Namespace: name, HistorySize: ns.History.Size, HistoryTTL: time.Duration(ns.History.TTL),
+			MetaTTL: time.Duration(ns.History.MetaTTL), DedupeWindow: time.Duration(ns.DedupeWindow),
+		},
+		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
+	}, nil
+}

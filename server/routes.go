@@ -1,0 +1,41 @@
+package server
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"myelin/door/websocket"
+)
+
+// mainRoutes is everything that clients reach.
+func (s *Server) mainRoutes() http.Handler {
+	mux := http.NewServeMux()
+	for path, oneWay := range map[string]bool{"/connection/websocket": false, "/connection/uni_websocket": true} {
+		d := websocket.New(websocket.Options{Host: s.host, Origins: s.origins, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})
+		s.sockets = append(s.sockets, d)
+		mux.Handle(path, d)
+	}
+	if s.cfg.DevMode {
+		s.operatorRoutes(mux)
+	}
+	return mux
+}
+
+// adminRoutes is everything that operators reach.
+func (s *Server) adminRoutes() http.Handler {
+	mux := http.NewServeMux()
+	s.operatorRoutes(mux)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (s *Server) operatorRoutes(mux *http.ServeMux) {
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.Handle("GET /health/live", s.health.Live())
+	mux.Handle("GET /health/ready", s.health.Ready())
+	mux.Handle("GET /health/startup", s.health.Startup())
+}

@@ -1,0 +1,203 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/config"
+	"myelin/conversation"
+	"myelin/door/websocket"
+	"myelin/hub"
+	"myelin/observe"
+)
+
+// Timeouts of the listeners. There is no write timeout: a stream writes for as
+// long as its client stays.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+)
+
+// Options is what New needs beside the configuration.
+type Options struct {
+	Version string
+	Logger  *slog.Logger
+}
+
+// Server is one node.
+type Server struct {
+	cfg     *config.Config
+	opts    Options
+	log     *slog.Logger
+	metrics *observe.Metrics
+	health  *observe.Health
+
+	engine   channel.Engine
+	verifier *auth.Verifier
+	origins  *auth.Origins
+	hub      *hub.Hub
+	host     *conversation.Host
+	sockets  []*websocket.Door
+
+	// ctx ends what the doors do, after the drain.
+	ctx  context.Context
+	stop context.CancelFunc
+
+	main, admin     *http.Server
+	mainLn, adminLn net.Listener
+}
+
+// New assembles a server. It touches no address and no peer.
+func New(c *config.Config, o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth()}
+	s.metrics.Info(o.Version, c.Engine.Kind)
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	var err error
+	if s.origins, err = auth.NewOrigins(c.Auth.AllowedOrigins); err != nil {
+		return nil, fmt.Errorf("auth.allowed_origins: %w", err)
+	}
+	if s.engine, err = newEngine(c); err != nil {
+		return nil, err
+	}
+	if s.verifier, err = newVerifier(c, s.log); err != nil {
+		return nil, err
+	}
+	if s.hub, err = newHub(c, nodeID(), s.engine, s.metrics, s.log); err != nil {
+		return nil, err
+	}
+	if err = s.engine.Start(s.ctx, s.hub); err != nil {
+		return nil, err
+	}
+	s.host = conversation.NewHost(s.ctx, conversation.Options{
+		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
+		Version: o.Version, Metrics: s.metrics, Logger: s.log,
+	})
+	s.main = s.httpServer(s.mainRoutes())
+	if c.Admin.Listen != "" {
+		s.admin = s.httpServer(s.adminRoutes())
+	}
+	return s, nil
+}
+
+// nodeID names this process: where it runs, and which run of it.
+func nodeID() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "node"
+	}
+	return name + "-" + rand.Text()[:8]
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler: h, Protocols: p, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return s.ctx },
+	}
+}
+
+// Listen takes the configured addresses.
+func (s *Server) Listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w (is another server running? choose another address with --set listen=127.0.0.1:PORT)", err)
+	}
+	s.mainLn = ln
+	if s.admin == nil {
+		return nil
+	}
+	if s.adminLn, err = lc.Listen(ctx, "tcp", s.cfg.Admin.Listen); err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("admin.listen: %w (choose another with --set admin.listen=127.0.0.1:PORT, or \"\" for none)", err)
+	}
+	return nil
+}
+
+// Addr returns the address of the main listener, after Listen.
+func (s *Server) Addr() net.Addr { return s.mainLn.Addr() }
+
+// AdminAddr returns the address of the admin listener, nil where there is none.
+func (s *Server) AdminAddr() net.Addr {
+	if s.adminLn == nil {
+		return nil
+	}
+	return s.adminLn.Addr()
+}
+
+// Run serves until ctx ends, then drains. It returns nil after a whole drain.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 2)
+	var serving sync.WaitGroup
+	serving.Go(func() { failed <- s.serve(s.main, s.mainLn) })
+	if s.admin != nil {
+		serving.Go(func() { failed <- s.admin.Serve(s.adminLn) })
+	}
+	s.health.Started()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	drained := s.drain(err == nil)
+	serving.Wait()
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return drained
+}
+
+func (s *Server) serve(srv *http.Server, ln net.Listener) error {
+	if s.cfg.TLS.CertFile != "" {
+		return srv.ServeTLS(ln, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+	}
+	return srv.Serve(ln)
+}
+
+// drain takes the server down; gently, where there is no reason to hurry.
+func (s *Server) drain(gently bool) error {
+	s.health.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain.Timeout))
+	defer cancel()
+	if gently {
+		s.log.Info("draining", "connections", s.hub.Connections())
+		pause := time.NewTimer(time.Duration(s.cfg.Drain.Grace))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+	var closing sync.WaitGroup
+	closing.Go(func() { _ = s.main.Shutdown(ctx) })
+	err := s.hub.Drain(ctx, s.cfg.Drain.Rate)
+	s.hub.Close()
+	closing.Wait()
+	_ = s.main.Close()
+	for _, d := range s.sockets {
+		d.Wait()
+	}
+	s.stop()
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
+	return errors.Join(err, s.engine.Close(ctx), s.verifier.Close())
+}
