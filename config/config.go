@@ -1,0 +1,192 @@
+// Package config is the configuration tree and its strict loader.
+//
+// A Config is one immutable answer to "how shall this server run". It is built
+// from defaults, then one YAML file, then environment variables, then --set
+// overrides; each layer wins over the one before it.
+//
+// Its nouns: a key is one setting, a path is a key's full name with dots
+// (limits.message), a layer is one place that settings come from, an origin is
+// the exact spot in a layer, a Problem is one thing wrong with its origin.
+//
+// Promises. Every key has a default and a line in docs/config.md, which is
+// generated from the struct tags here. Nothing wrong is ignored: unknown keys,
+// wrong types, duplicate keys, values out of range and settings that contradict
+// each other are all reported at once, each with its origin and, where one is
+// close, the spelling that was probably meant. Secrets never appear in a
+// message and print as a placeholder. Input is bounded: 1 MiB of file, 32
+// levels, 1000 namespaces, 256 items in a list, 100 problems in a report.
+//
+// Nothing here touches the network or opens the files that keys name; reading
+// the configuration file is the only input. The functions share no state and
+// may be called concurrently; a Config is only as safe as any plain struct.
+package config
+
+// DefaultNamespace names the namespace of channels without a colon. It always
+// exists.
+const DefaultNamespace = "default"
+
+// Config is the whole configuration. The struct tags are the schema: yaml is
+// the key, default its default, doc its meaning; enum lists the allowed words
+// and later those that the design knows but this build does not; min, max and
+// zero (the meaning of 0 or "") bound the value; form names a syntax check.
+type Config struct {
+	Listen string `yaml:"listen" default:"127.0.0.1:8000" form:"address" doc:"Address of the main listener: WebSocket, HTTP streaming, SSE, the HTTP API and the console. Port 0 takes a free one."`
+
+	Admin      Admin                `yaml:"admin" doc:"The operator's listener: metrics, health and profiles."`
+	TLS        TLS                  `yaml:"tls" doc:"TLS on the main listener. Off while both files are empty."`
+	Auth       Auth                 `yaml:"auth" doc:"Who may connect."`
+	API        API                  `yaml:"api" doc:"The HTTP API. Off while there is no key."`
+	Engine     Engine               `yaml:"engine" doc:"What keeps the channels."`
+	Namespaces map[string]Namespace `yaml:"namespaces" doc:"Policies, one for each set of channels. Channel chat:lobby is in namespace chat; a channel without a colon is in namespace default, which always exists. A channel of an unknown namespace is refused. A name is 1 to 64 letters, digits, - and _, and begins with a letter or digit."`
+	Client     Client               `yaml:"client" doc:"The life of one client connection."`
+	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
+	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`
+	Log        Log                  `yaml:"log" doc:"The server's own log, on standard error."`
+
+	// DevMode says that Dev prepared this configuration. It is set by --dev
+	// and never by a file.
+	DevMode bool `yaml:"-"`
+}
+
+// Admin is the operator's listener.
+type Admin struct {
+	Listen string `yaml:"listen" default:"127.0.0.1:8001" form:"address" zero:"off" doc:"Address for /metrics, /health and profiles. Not meant for the public: it asks for no key."`
+}
+
+// TLS names the certificate of the main listener.
+type TLS struct {
+	CertFile string `yaml:"cert_file" default:"" doc:"Certificate chain, PEM."`
+	KeyFile  string `yaml:"key_file" default:"" doc:"Private key, PEM."`
+}
+
+// Auth says who may connect.
+type Auth struct {
+	Tokens         Tokens   `yaml:"tokens" doc:"How connection and subscription tokens (JWT) are checked. Several keys may be set; a token needs to satisfy one."`
+	Anonymous      bool     `yaml:"anonymous" default:"false" doc:"Whether a client without a token may connect. A client with a bad token is refused either way."`
+	AllowedOrigins []string `yaml:"allowed_origins" default:"" form:"origin" doc:"Origins of web pages that may connect, such as https://example.com or https://*.example.com; * allows every page. Empty: pages of the server's own host. Otherwise the list is the whole truth, the own host included. Clients that send no Origin are not browsers and are not concerned."`
+}
+
+// Tokens says how connection and subscription tokens are checked.
+type Tokens struct {
+	HMACSecret    Secret `yaml:"hmac_secret" default:"" form:"secret" doc:"Key for HS256, HS384 and HS512. Use at least 32 random bytes."`
+	PublicKeyFile string `yaml:"public_key_file" default:"" doc:"Public key for RSA, ECDSA or Ed25519 tokens, PEM."`
+	JWKSURL       string `yaml:"jwks_url" default:"" form:"url" doc:"Where the issuer publishes its key set. Refreshed in the background."`
+	Audience      string `yaml:"audience" default:"" doc:"The aud claim a token must hold. Empty: not checked."`
+	Issuer        string `yaml:"issuer" default:"" doc:"The iss claim a token must hold. Empty: not checked."`
+	UserIDClaim   string `yaml:"user_id_claim" default:"sub" form:"filled" doc:"The claim that holds the user's id."`
+}
+
+// API is the server-to-server HTTP API.
+type API struct {
+	Key      Secret `yaml:"key" default:"" form:"secret" doc:"What callers send as X-API-Key."`
+	Insecure bool   `yaml:"insecure" default:"false" doc:"Answer without a key. On a loopback listener only."`
+}
+
+// Engine is what keeps the channels.
+type Engine struct {
+	Kind string `yaml:"kind" default:"memory" enum:"memory" later:"disk|jetstream" doc:"memory keeps channels in this process."`
+}
+
+// Namespace is the policy of a set of channels.
+type Namespace struct {
+	Kind         string   `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
+	History      History  `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
+	Durability   string   `yaml:"durability" default:"memory" enum:"memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async and sync need an engine that keeps data."`
+	Recover      Switch   `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
+	Presence     bool     `yaml:"presence" default:"false" doc:"Keep the list of who is subscribed."`
+	JoinLeave    bool     `yaml:"join_leave" default:"false" doc:"Tell subscribers who comes and goes."`
+	Subscribe    []string `yaml:"subscribe" default:"user" enum:"anonymous|user|token|nobody" doc:"Who may subscribe."`
+	Publish      []string `yaml:"publish" default:"nobody" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may publish. The HTTP API always may."`
+	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
+	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
+
+	PositionCheck Duration `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
+	DedupeWindow  Duration `yaml:"dedupe_window" default:"5m" min:"1s" max:"24h" doc:"How long a message id is remembered: the same id within it gives one publication and the same position."`
+}
+
+// History bounds what a channel keeps.
+type History struct {
+	Size    int      `yaml:"size" default:"0" min:"1" max:"100000" zero:"no history" doc:"Publications kept for each channel."`
+	TTL     Duration `yaml:"ttl" default:"5m" min:"1s" max:"8760h" doc:"How long a publication is kept."`
+	MetaTTL Duration `yaml:"meta_ttl" default:"720h" min:"1s" max:"8760h" doc:"How long the position of an idle channel is remembered. A client that returns later is told that recovery failed. Not shorter than ttl."`
+}
+
+// Client is the life of one client connection.
+type Client struct {
+	PingInterval      Duration `yaml:"ping_interval" default:"25s" min:"1s" max:"10m" doc:"How often the server pings. Whole seconds, because clients are told in seconds."`
+	PongTimeout       Duration `yaml:"pong_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a client may take to answer a ping. Shorter than ping_interval."`
+	StaleAfter        Duration `yaml:"stale_after" default:"15s" min:"1s" max:"5m" doc:"How long a new connection may take to send its connect command."`
+	ExpiredCloseDelay Duration `yaml:"expired_close_delay" default:"25s" min:"1s" max:"1h" doc:"How long after its token expired a client may still refresh it."`
+}
+
+// Limits bound what one server and one client may use.
+type Limits struct {
+	Connections           int  `yaml:"connections" default:"100000" min:"1" max:"10000000" doc:"Connections on this server, all doors together."`
+	ChannelsPerConnection int  `yaml:"channels_per_connection" default:"128" min:"1" max:"100000" doc:"Subscriptions of one connection."`
+	Message               Size `yaml:"message" default:"64KiB" min:"1KiB" max:"64MiB" doc:"One command from a client, and one publication."`
+	Queue                 Size `yaml:"queue" default:"64KiB" min:"1KiB" max:"1GiB" doc:"Bytes that may wait for one slow connection before it is closed with a code that lets it resume."`
+	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
+	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
+	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer."`
+}
+
+// Drain says how the server stops.
+type Drain struct {
+	Grace   Duration `yaml:"grace" default:"5s" min:"100ms" max:"10m" zero:"none" doc:"How long the server still serves after it said that it is not ready, so that load balancers notice."`
+	Rate    int      `yaml:"rate" default:"5000" min:"1" max:"1000000" doc:"Connections closed per second. They are told to reconnect."`
+	Timeout Duration `yaml:"timeout" default:"25s" min:"100ms" max:"1h" doc:"The whole drain, grace included. What is left then is closed at once."`
+}
+
+// Log is the server's own log.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"debug|info|warn|error" doc:"The least that is written."`
+	Format string `yaml:"format" default:"auto" enum:"auto|text|json" doc:"auto: text on a terminal, otherwise json."`
+}
+
+// Default returns the configuration of an empty file. It refuses to start, see
+// Validate: nothing in it lets a client in.
+func Default() *Config {
+	c := new(Config)
+	fill(c)
+	c.Namespaces = map[string]Namespace{DefaultNamespace: defaultNamespace()}
+	return c
+}
+
+// Dev turns the configuration into one to try things out with: anonymous
+// clients may do everything, the API needs no key, every namespace has a small
+// history and presence, only pages from loopback addresses may connect, and
+// stopping does not wait. Validate then insists on loopback listeners.
+func (c *Config) Dev() {
+	c.DevMode = true
+	c.Auth.Anonymous = true
+	// A page elsewhere could reach a loopback server by rebinding its own
+	// name, so the own host is not trusted by name.
+	c.Auth.AllowedOrigins = []string{"http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"}
+	c.API.Insecure = true
+	c.Drain.Grace = 0
+	for name, ns := range c.Namespaces {
+		ns.dev()
+		c.Namespaces[name] = ns
+	}
+}
+
+// Recovers says whether every subscription is recoverable.
+func (n Namespace) Recovers() bool {
+	return n.Recover == On || n.Recover == Auto && n.History.Size > 0
+}
+
+func (n *Namespace) dev() {
+	n.History.Size = 100
+	n.Presence = true
+	n.JoinLeave = true
+	n.Subscribe = []string{"anonymous"}
+	n.Publish = []string{"anonymous"}
+	n.ReadPresence = []string{"anonymous"}
+	n.ReadHistory = []string{"anonymous"}
+}
+
+func defaultNamespace() Namespace {
+	var n Namespace
+	fill(&n)
+	return n
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"myelin/auth"
+)
+
+// checkForm checks text that has a syntax of its own.
+func checkForm(form, text string) *fault {
+	if !utf8.ValidString(text) {
+		return faultf("the text is not valid UTF-8")
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return faultf("the text holds a control character, perhaps a line break at its end")
+	}
+	switch form {
+	case "address":
+		return checkAddress(text)
+	case "origin":
+		return checkOrigin(text)
+	case "url":
+		return checkURL(text)
+	case "secret":
+		if text == Redacted {
+			return faultf("%s is the placeholder that config print writes, not a secret", Redacted)
+		}
+	case "filled":
+		if text == "" {
+			return faultf("must not be empty")
+		}
+	}
+	return nil
+}
+
+func checkAddress(text string) *fault {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		f := faultf("expected host:port such as 127.0.0.1:8000, got %s", quote(text))
+		switch {
+		case plainDigits(text):
+			f.suggestion = "127.0.0.1:" + text
+		case text != "" && !strings.ContainsAny(text, ":/ "):
+			f.suggestion = net.JoinHostPort(text, "8000")
+		}
+		return f
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return faultf("expected a port from 0 to 65535, got %s", quote(port))
+	}
+	return nil
+}
+
+// checkOrigin asks the room that will match it.
+func checkOrigin(text string) *fault {
+	_, err := auth.NewOrigins([]string{text})
+	if err == nil {
+		return nil
+	}
+	f := faultf("%v", err)
+	scheme, host, found := strings.Cut(text, "://")
+	trimmed := strings.TrimRight(host, "/")
+	switch {
+	case !found:
+		f.suggestion = "https://" + text
+	case trimmed != host:
+		f.suggestion = scheme + "://" + trimmed
+	}
+	if _, err := auth.NewOrigins([]string{f.suggestion}); err != nil || len(text) > longestWord {
+		f.suggestion = ""
+	}
+	return f
+}
+
+func checkURL(text string) *fault {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return faultf("expected an address such as https://example.com/keys")
+	case u.User != nil:
+		return faultf("the address must not hold a name or a password")
+	}
+	return nil
+}
+
+// checkNamespace checks a namespace's name.
+func checkNamespace(name string) *fault {
+	const most = 64
+	for i, r := range name {
+		alphanumeric := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !alphanumeric && (i == 0 || r != '-' && r != '_') {
+			return faultf("%s cannot name a namespace: letters, digits, - and _, beginning with a letter or digit", quote(name))
+		}
+	}
+	if name == "" || len(name) > most {
+		return faultf("the name of a namespace has 1 to %d characters", most)
+	}
+	return nil
+}
+
+// Loopback says whether a listen address can be reached from this machine
+// only. A name other than localhost is not looked up and counts as reachable.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
