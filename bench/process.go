@@ -14,6 +14,10 @@ import (
 // architecture that Go runs Linux on.
 const clockTick = time.Second / 100
 
+// tickBits bounds what is believed of a tick counter: two of them still fit
+// into a duration, and one process does not use 80 years of CPU.
+const tickBits = 38
+
 var (
 	errStat   = errors.New("not in the form of /proc/<pid>/stat, see proc_pid_stat(5)")
 	errStatus = errors.New("no VmRSS, see proc_pid_status(5): is it a kernel thread?")
@@ -84,8 +88,8 @@ func parseStat(b []byte) (time.Duration, error) {
 	if len(fields) <= stime {
 		return 0, errStat
 	}
-	user, err1 := strconv.ParseUint(fields[utime], 10, 48)
-	system, err2 := strconv.ParseUint(fields[stime], 10, 48)
+	user, err1 := strconv.ParseUint(fields[utime], 10, tickBits)
+	system, err2 := strconv.ParseUint(fields[stime], 10, tickBits)
 	if err := errors.Join(err1, err2); err != nil {
 		return 0, fmt.Errorf("%w: %w", errStat, err)
 	}
