@@ -1,0 +1,47 @@
+import type { Signal } from "@preact/signals";
+import type { Directory } from "./channels/directory.ts";
+import { ChannelsPanel } from "./channels/panel.tsx";
+import { ChatPanel } from "./chat/panel.tsx";
+import type { Room } from "./chat/room.ts";
+import type { Heart } from "./ecg/heart.ts";
+import { EcgPanel } from "./ecg/panel.tsx";
+import type { Link, Transport } from "./link/link.ts";
+import { OutageLog } from "./strip/outage-log.tsx";
+import { Strip } from "./strip/strip.tsx";
+import type { Host } from "./telemetry/host.ts";
+import { TelemetryPanel } from "./telemetry/panel.tsx";
+import type { Theme } from "./ui/theme.ts";
+
+/** Everything the page shows. */
+export interface AppProps {
+  readonly link: Link;
+  readonly theme: Theme;
+  readonly forced: Transport | null;
+  readonly heart: Heart;
+  readonly host: Host;
+  readonly room: Room;
+  readonly directory: Directory;
+  /** Ticks once a second, with the time in Unix milliseconds. */
+  readonly now: Signal<number>;
+}
+
+/** The whole page. */
+export function App({ link, theme, forced, heart, host, room, directory, now }: AppProps) {
+  return (
+    <>
+      <Strip link={link} theme={theme} forced={forced} now={now} />
+      <main>
+        <EcgPanel link={link} heart={heart} theme={theme} now={now} />
+        <TelemetryPanel link={link} host={host} theme={theme} now={now} />
+        <ChannelsPanel link={link} directory={directory} />
+        <ChatPanel link={link} room={room} />
+        <OutageLog link={link} now={now} />
+      </main>
+      <footer>
+        <span>Everything here is a channel of one server, and this page an ordinary client.</span>
+        <span>ECG: MIT-BIH Arrhythmia Database, record 208, PhysioNet, ODC-By 1.0</span>
+        <a href="./licenses.md">Licenses</a>
+      </footer>
+    </>
+  );
+}
