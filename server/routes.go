@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/http/pprof"
 
+	"myelin/door/emulation"
+	"myelin/door/httpstream"
+	"myelin/door/sse"
 	"myelin/door/websocket"
 )
 
@@ -15,6 +18,13 @@ func (s *Server) mainRoutes() http.Handler {
 		s.sockets = append(s.sockets, d)
 		mux.Handle(path, d)
 	}
+	for path, oneWay := range map[string]bool{"/connection/sse": false, "/connection/uni_sse": true} {
+		mux.Handle(path, s.guard(sse.New(sse.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
+	}
+	for path, oneWay := range map[string]bool{"/connection/http_stream": false, "/connection/uni_http_stream": true} {
+		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
+	}
+	mux.Handle("/emulation", s.guard(emulation.New(emulation.Options{Host: s.host, Node: s.hub.Node(), Metrics: s.metrics})))
 	if s.cfg.DevMode {
 		s.operatorRoutes(mux)
 	}

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -86,11 +85,11 @@ func (d *Door) Wait() {
 // ServeHTTP upgrades one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !d.opts.Origins.Allow(r) {
-		d.refuse(w, http.StatusForbidden, channel.ErrPermissionDenied.With("this origin is not in auth.allowed_origins"))
+		d.refuse(w, channel.ErrPermissionDenied.With("this origin is not in auth.allowed_origins"))
 		return
 	}
 	if err := d.opts.Host.Room(); err != nil {
-		d.refuse(w, http.StatusServiceUnavailable, err)
+		d.refuse(w, err)
 		return
 	}
 	if r.ProtoMajor >= 2 {
@@ -98,7 +97,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Header.Get("Upgrade") == "" {
-		d.refuse(w, http.StatusBadRequest, channel.ErrBadRequest.With("this is a WebSocket endpoint; open it with a WebSocket client"))
+		d.refuse(w, channel.ErrBadRequest.With("this is a WebSocket endpoint; open it with a WebSocket client"))
 		return
 	}
 	up := ws.HTTPUpgrader{Timeout: lingerTimeout, Protocol: known}
@@ -143,7 +142,7 @@ func (d *Door) wire(subprotocol string, r *http.Request) *conversation.Wire {
 // a process with GODEBUG=http2xconnect=1.
 func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodConnect || r.Header.Get(":protocol") != "websocket" {
-		d.refuse(w, http.StatusBadRequest, channel.ErrBadRequest.With("over HTTP/2 a WebSocket is opened with an extended CONNECT (RFC 8441)"))
+		d.refuse(w, channel.ErrBadRequest.With("over HTTP/2 a WebSocket is opened with an extended CONNECT (RFC 8441)"))
 		return
 	}
 	chosen := ""
@@ -165,12 +164,9 @@ func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuse answers a request that does not become a connection.
-func (d *Door) refuse(w http.ResponseWriter, status int, err error) {
+func (d *Door) refuse(w http.ResponseWriter, err error) {
 	d.metrics.Refused.Inc()
-	e := channel.Public(err)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": e.Code, "message": e.Message}})
+	conversation.Refuse(w, err)
 }
 
 // client is what sockets and streams have in common: one conversation and the
@@ -179,7 +175,7 @@ type client struct {
 	door *Door
 	conv *conversation.Conversation
 	in   assembler
-	// oneWay: the first message is a connect request, and nothing may follow.
+	// oneWay: the first message is a connect request, what follows is ignored.
 	oneWay    bool
 	connected bool
 }
@@ -213,8 +209,7 @@ func (c *client) message(payload []byte) bool {
 		return c.conv.Handle(payload)
 	}
 	if c.connected {
-		c.conv.Close(hub.DisconnectBadRequest)
-		return false
+		return true
 	}
 	c.connected = true
 	return c.conv.ConnectFromMessage(payload)
