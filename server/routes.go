@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 
+	"myelin/console"
 	"myelin/door/emulation"
 	"myelin/door/httpstream"
 	"myelin/door/sse"
@@ -25,6 +26,7 @@ func (s *Server) mainRoutes() http.Handler {
 		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
 	}
 	mux.Handle("/emulation", s.guard(emulation.New(emulation.Options{Host: s.host, Node: s.hub.Node(), Metrics: s.metrics})))
+	mux.Handle("/", console.Handler())
 	if s.cfg.DevMode {
 		s.operatorRoutes(mux)
 	}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,14 @@ const (
 
 // grammar is the command line.
 type grammar struct {
-	Serve serveCommand `cmd:"" help:"Run the server."`
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Config  configCommand  `cmd:"" help:"Check, print and explain the configuration."`
+	Token   tokenCommand   `cmd:"" help:"Make a token."`
+	Pub     pubCommand     `cmd:"" help:"Publish, from the command line or line by line from standard input."`
+	Sub     subCommand     `cmd:"" help:"Listen to channels."`
+	Bench   benchCommand   `cmd:"" help:"Measure a server that speaks the client protocol."`
+	Health  healthCommand  `cmd:"" help:"Ask a server how it is."`
+	Version versionCommand `cmd:"" help:"Say what this is."`
 }
 
 // usageError is an error of the caller's making.
@@ -69,7 +77,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	k.Bind(s)
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(s.err, "myelin:", err)
-		if _, ok := err.(usageError); ok { //nolint:errorlint // commands return it unwrapped
+		if _, ok := errors.AsType[usageError](err); ok {
 			return exitUsage
 		}
 		return exitFailed

@@ -22,12 +22,19 @@ type configFlags struct {
 }
 
 func (f *configFlags) load() (*config.Config, error) {
-	c, err := config.Load(config.Source{Path: f.Config, Env: os.Environ(), Set: f.Set, Dev: f.Dev})
+	c, err := config.Load(config.Source{Path: f.Config, Env: os.Environ(), Reserved: reserved(), Set: f.Set, Dev: f.Dev})
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return c, nil
 }
+
+// reserved returns the variables that begin like configuration and are the
+// command line's own.
+func reserved() []string { return []string{envToken} }
+
+// envToken holds the connection token of pub and sub.
+const envToken = "MYELIN_TOKEN"
 
 // serveCommand runs the server.
 type serveCommand struct {
