@@ -102,11 +102,14 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
+// ErrNoReport says that there is nothing to merge.
+var ErrNoReport = errors.New("no report to merge")
+
 // Merge joins the runs of several reports on the same scenario and server, as
 // when a server is started afresh for each run.
 func Merge(reports ...*Report) (*Report, error) {
 	if len(reports) == 0 {
-		return nil, errors.New("no report to merge")
+		return nil, ErrNoReport
 	}
 	merged := *reports[0]
 	merged.Metrics = nil

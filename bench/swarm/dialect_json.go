@@ -10,7 +10,9 @@ import (
 // jsonDialect is the protocol in JSON: messages of lines, a line is a reply.
 // Publications and acknowledgements in the shape every known server writes
 // them are recognised by their bytes; any other shape is parsed.
-type jsonDialect struct{}
+type jsonDialect struct {
+	offsets bool // whether offsets of publications are wanted: looking costs
+}
 
 const (
 	jsonPush   = `{"push":{`
@@ -57,7 +59,7 @@ func (jsonDialect) publish(b []byte, id uint32, channel string, data []byte) []b
 	return append(b, "}}"...)
 }
 
-func (jsonDialect) next(message []byte, r *reply) (rest []byte, err error) {
+func (d jsonDialect) next(message []byte, r *reply) (rest []byte, err error) {
 	r.reset()
 	line := message
 	if i := bytes.IndexByte(message, '\n'); i >= 0 {
@@ -70,7 +72,10 @@ func (jsonDialect) next(message []byte, r *reply) (rest []byte, err error) {
 	case bytes.HasPrefix(line, []byte(jsonPush)):
 		if s, after, found := findStamp(line); found {
 			r.kind = replyPublication
-			r.publication = publication{stamp: s, offset: findOffset(line, after)}
+			r.publication.stamp = s
+			if d.offsets {
+				r.publication.offset = findOffset(line, after)
+			}
 			return rest, nil
 		}
 	case bytes.HasPrefix(line, []byte(jsonAck)):

@@ -73,7 +73,7 @@ type Dialect struct{ d dialect }
 
 // Dialects are both of them: JSON, Protobuf.
 func Dialects() [2]Dialect {
-	return [2]Dialect{{jsonDialect{}}, {protobufDialect{}}}
+	return [2]Dialect{{jsonDialect{offsets: true}}, {protobufDialect{}}}
 }
 
 // Connect appends a connect command.

@@ -98,7 +98,7 @@ func Open(ctx context.Context, config Config) (*Swarm, error) {
 	if config.Loops > MaxLoops || config.Window > MaxWindow {
 		return nil, fmt.Errorf("%d loops and a window of %d: want at most %d and %d", config.Loops, config.Window, MaxLoops, MaxWindow)
 	}
-	s := &Swarm{config: config, dialect: jsonDialect{}, failed: make(chan struct{}), start: time.Now()}
+	s := &Swarm{config: config, dialect: jsonDialect{offsets: config.Recover}, failed: make(chan struct{}), start: time.Now()}
 	if config.Protobuf {
 		s.dialect = protobufDialect{}
 	}
