@@ -103,6 +103,7 @@ namespaces:
 			"MYELIN_NAMESPACES__CHAT__SUBSCRIBE=user, token",
 			"MYELIN_NAMESPACES__Loud__PRESENCE=true",
 			"MYELIN_NAMESPACES__NEW__PRESENCE=true",
+			"MYELIN_NAMESPACES__Mixed__PRESENCE=true",
 			"MYELIN_AUTH__ALLOWED_ORIGINS=",
 		},
 		Set: []string{
@@ -121,11 +122,11 @@ namespaces:
 	if !slices.Equal(c.Auth.AllowedOrigins, []string{"https://a.example", "https://b.example"}) {
 		t.Errorf("origins are %v", c.Auth.AllowedOrigins)
 	}
-	if !c.Namespaces["Loud"].Presence || !c.Namespaces["new"].Presence || !c.Namespaces["fresh"].JoinLeave {
+	if !c.Namespaces["Loud"].Presence || !c.Namespaces["new"].Presence || !c.Namespaces["fresh"].JoinLeave || !c.Namespaces["Mixed"].Presence {
 		t.Errorf("namespaces are %v", c.Namespaces)
 	}
-	if len(c.Namespaces) != 5 {
-		t.Errorf("there are %d namespaces, want chat, Loud, new, fresh and default", len(c.Namespaces))
+	if len(c.Namespaces) != 6 {
+		t.Errorf("there are %d namespaces, want chat, Loud, new, fresh, Mixed and default", len(c.Namespaces))
 	}
 }
 
@@ -267,6 +268,44 @@ func TestValidateFindsWhatLoadWould(t *testing.T) {
 		spoil(c)
 		if got := c.Validate(); len(got) != 1 || got[0].Path != path {
 			t.Errorf("want one problem with %s, got %v", path, got)
+		}
+	}
+}
+
+// TestEdgesOfRules tries each rule where it turns.
+func TestEdgesOfRules(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		sets []string
+		path string // of the one problem, or nothing
+	}{
+		{[]string{"client.ping_interval=10s", "client.pong_timeout=10s"}, "client.pong_timeout"},
+		{[]string{"client.ping_interval=11s", "client.pong_timeout=10s"}, ""},
+		{[]string{"drain.grace=5s", "drain.timeout=5s"}, "drain.grace"},
+		{[]string{"drain.grace=5s", "drain.timeout=5001ms"}, ""},
+		{[]string{"limits.message=64KiB", "limits.queue=64KiB"}, ""},
+		{[]string{"limits.message=65537", "limits.queue=64KiB"}, "limits.message"},
+		{[]string{"limits.message=18014398509482048KiB"}, "limits.message"},
+		{[]string{"listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"}, ""},
+		{[]string{"listen=127.0.0.1:1", "admin.listen=127.0.0.1:1"}, "admin.listen"},
+		{[]string{"admin.listen="}, ""},
+		{[]string{"api.insecure=true"}, ""},
+		{[]string{"api.insecure=true", "listen=:80"}, "api.insecure"},
+		{[]string{"namespaces.a.history={ttl: 2h, meta_ttl: 2h}"}, ""},
+		{[]string{"namespaces.a.history={ttl: 2h, meta_ttl: 1h}"}, "namespaces.a.history.meta_ttl"},
+		{[]string{"namespaces.a.publish=subscriber", "namespaces.a.subscribe=token"}, ""},
+		{[]string{"auth.anonymous=false"}, "auth"},
+		{[]string{"auth.anonymous=false", "api.key=k"}, ""},
+		{[]string{"auth.anonymous=false", "auth.tokens.public_key_file=k.pem", "auth.tokens.issuer=i"}, ""},
+		{[]string{"auth.anonymous=false", "auth.tokens.jwks_url=http://login:8080/keys", "auth.tokens.audience=a"}, ""},
+	} {
+		_, err := config.Load(config.Source{Bytes: []byte(open), Set: c.sets})
+		var all *config.Errors
+		switch {
+		case c.path == "" && err != nil:
+			t.Errorf("%v is refused: %v", c.sets, err)
+		case c.path != "" && (!errors.As(err, &all) || len(all.Problems) != 1 || all.Problems[0].Path != c.path):
+			t.Errorf("%v gave %v, want a problem with %s", c.sets, err, c.path)
 		}
 	}
 }
