@@ -165,8 +165,7 @@ func (c *Config) Dev() {
 	c.API.Insecure = true
 	c.Drain.Grace = 0
 	for name, ns := range c.Namespaces {
-		ns.dev()
-		c.Namespaces[name] = ns
+		c.Namespaces[name] = ns.dev()
 	}
 }
 
@@ -175,7 +174,7 @@ func (n Namespace) Recovers() bool {
 	return n.Recover == On || n.Recover == Auto && n.History.Size > 0
 }
 
-func (n *Namespace) dev() {
+func (n Namespace) dev() Namespace {
 	n.History.Size = 100
 	n.Presence = true
 	n.JoinLeave = true
@@ -183,6 +182,7 @@ func (n *Namespace) dev() {
 	n.Publish = []string{"anonymous"}
 	n.ReadPresence = []string{"anonymous"}
 	n.ReadHistory = []string{"anonymous"}
+	return n
 }
 
 func defaultNamespace() Namespace {

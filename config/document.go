@@ -93,8 +93,7 @@ func printable(r rune) bool {
 func yamlError(err error, text []byte) *syntaxError {
 	out := &syntaxError{line: 1, column: 1}
 	message := err.Error()
-	var le *yaml.LoadError
-	if errors.As(err, &le) {
+	if le, ok := errors.AsType[*yaml.LoadError](err); ok {
 		message = le.Message
 		if le.ContextMsg != "" {
 			message = le.ContextMsg + ": " + message

@@ -117,7 +117,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("config", "config", c, "key", c.API.Key)
 	shown := map[string]string{
 		"print": string(printed), "json": string(encoded), "slog": log.String(),
-		"%v": fmt.Sprintf("%v", *c), "%+v": fmt.Sprintf("%+v", *c), "%#v": fmt.Sprintf("%#v", *c), "%s": fmt.Sprintf("%s", c.API.Key),
+		"%v": fmt.Sprintf("%v", *c), "%+v": fmt.Sprintf("%+v", *c), "%#v": fmt.Sprintf("%#v", *c), "%q": fmt.Sprintf("%q", c.API.Key),
 	}
 	for _, bad := range []string{
 		"api: {key: [" + secret + "]}", "api: " + secret, "auth: {tokens: " + secret + "}", secret, "api: {key: {" + secret + ": 1}}", "api: {key: \"" + secret + "\\n\"}",

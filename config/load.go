@@ -52,7 +52,7 @@ type loader struct {
 
 	layers  int
 	origins map[string]origin // where each path was last set
-	spoiled map[string]bool   // paths whose value was refused or misspelt
+	spoiled map[string]bool   // paths whose value was refused or misspelled
 	// general is where a problem of no key in particular is reported.
 	general string
 }
@@ -64,7 +64,7 @@ func newLoader(src Source) *loader {
 	}
 	if src.Dev {
 		l.cfg.Dev()
-		l.fresh.dev()
+		l.fresh = l.fresh.dev()
 	}
 	return l
 }
@@ -113,8 +113,7 @@ func (l *loader) file(src Source) {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pe.Err
 		}
 		return nil, err

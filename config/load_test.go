@@ -160,7 +160,7 @@ func TestFileIsReadFromDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "myelin.yaml")
-	if err := os.WriteFile(path, []byte("\ufeff"+open+"lmits: {}\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("\ufeff"+open+"limts: {}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := problems(t, config.Source{Path: path}); len(got) != 1 || got[0].Where != path+":2:1" || got[0].Suggestion != "limits" {
@@ -340,7 +340,7 @@ func TestWordsAreThoseOfAuth(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"Subscribe", "Publish", "ReadPresence", "ReadHistory"} {
 		f, _ := reflect.TypeFor[config.Namespace]().FieldByName(key)
-		for _, word := range strings.Split(f.Tag.Get("enum"), "|") {
+		for word := range strings.SplitSeq(f.Tag.Get("enum"), "|") {
 			if _, err := auth.ParseWho(word); err != nil {
 				t.Errorf("%s: %v", key, err)
 			}

@@ -181,10 +181,7 @@ func (l *loader) unknownInFile(o origin, f field, path, name string) {
 // unknownInPath does so for an override, where all of the path is written out.
 func (l *loader) unknownInPath(s setting, f field, path, name string, rest []string) {
 	full := join(path, name)
-	below := ""
-	for _, segment := range rest {
-		below += "." + segment
-	}
+	below := strings.Join(append([]string{""}, rest...), ".")
 	if s.spelling == shouted {
 		below = strings.ToLower(below)
 	}

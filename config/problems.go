@@ -47,7 +47,7 @@ func (p Problem) String() string {
 }
 
 // Errors is everything wrong with a configuration, in the order of the input.
-type Errors struct {
+type Errors struct { //nolint:errname // config.Errors reads better than config.ProblemsError
 	// Problems are the first of them, at most 100.
 	Problems []Problem
 	// More counts those beyond.

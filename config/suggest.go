@@ -31,7 +31,7 @@ func squash(s string) string {
 }
 
 // distance counts the edits between two words: insert, delete, replace and
-// swap of neighbours.
+// swap of two side by side.
 func distance(a, b string) int {
 	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
 	for j := range rows[1] {
