@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
@@ -9,7 +11,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +83,33 @@ func TestEveryAlgorithm(t *testing.T) {
 		bad := sign(t, newSigner(t, auth.SignerOptions{HMACSecret: secret + "x", Algorithm: alg}), auth.Claims{User: "42"})
 		_, err := several.Connection(bad)
 		refused(t, err, auth.ErrTokenInvalid, auth.ReasonSignature, bad, "token signature does not match the configured HMAC key")
+	}
+}
+
+func BenchmarkConnection(b *testing.B) {
+	ring := keyring(b)
+	all := []byte{}
+	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
+		all = append(all, publicPEM(b, ring[alg])...)
+	}
+	v := newVerifier(b, auth.Options{HMACSecret: secret, PublicKeyPEM: all})
+	claims := auth.Claims{
+		User: "42", ExpiresAt: time.Now().Unix() + 3600, Info: []byte(`{"name":"Ada"}`),
+		Caps: []auth.Capability{{Channels: []string{"ward:*"}, Match: auth.MatchWildcard, Allow: []string{"sub", "hst"}}},
+	}
+	tokens := map[string]string{"HS256": hmacToken(b, claims)}
+	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
+		tokens[alg] = sign(b, newSigner(b, auth.SignerOptions{PrivateKeyPEM: privatePEM(b, ring[alg])}), claims)
+	}
+	for alg, token := range tokens {
+		b.Run(alg, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Connection(token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -161,6 +192,14 @@ func TestOptionsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	exchange, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x25519, err := x509.MarshalPKIXPublicKey(exchange.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		o   auth.Options
 		say []string
@@ -175,6 +214,7 @@ func TestOptionsRefused(t *testing.T) {
 		"second block":        {auth.Options{PublicKeyPEM: append(slices.Clone(good), block("X", nil)...)}, []string{"PEM block 2"}},
 		"small RSA":           {auth.Options{PublicKeyPEM: publicPEM(t, newRSA(t, 1024))}, []string{"the RSA key has 1024 bits, want 2048 to 8192"}},
 		"curve":               {auth.Options{PublicKeyPEM: block("PUBLIC KEY", p224)}, []string{"curve P-224 has no token algorithm"}},
+		"exchange key":        {auth.Options{PublicKeyPEM: block("PUBLIC KEY", x25519)}, []string{"cannot check tokens, want an RSA, ECDSA or Ed25519 key"}},
 		"too many keys":       {auth.Options{PublicKeyPEM: []byte(strings.Repeat(string(good), 17))}, []string{"more than 16 keys"}},
 		"huge PEM":            {auth.Options{PublicKeyPEM: make([]byte, 257<<10)}, []string{"at most 262144 are allowed"}},
 		"PEM as secret":       {auth.Options{HMACSecret: string(good)}, []string{"hmac_secret: holds a PEM key, which belongs in public_key"}},
@@ -209,6 +249,33 @@ func TestOptionsRefused(t *testing.T) {
 				t.Errorf("error %q tells a secret", err)
 			}
 		})
+	}
+}
+
+// What is doubtful but may be meant is accepted with a warning, which does not
+// tell the secret.
+func TestDoubtfulOptions(t *testing.T) {
+	for _, c := range []struct {
+		secret, url, say string
+	}{
+		{"hunter2", "", "hmac_secret is short"},
+		{secret + "\n", "", "hmac_secret begins or ends with white space"},
+		{secret, "http://keys.example:1/?key=hunter2", "jwks_url is not https"},
+		{secret, "", ""},
+	} {
+		var log bytes.Buffer
+		p := &publisher{}
+		p.publish(503, "")
+		v := newVerifier(t, auth.Options{
+			HMACSecret: c.secret, JWKSURL: c.url, HTTPClient: &http.Client{Transport: p},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+		if (log.Len() == 0) != (c.say == "") || !strings.Contains(log.String(), c.say) || strings.Contains(log.String(), c.secret) || strings.Contains(log.String(), "hunter2") {
+			t.Errorf("the log says %q, want %q and no secret", &log, c.say)
+		}
 	}
 }
 

@@ -95,6 +95,33 @@ func TestJWKTolerated(t *testing.T) {
 	}
 }
 
+// Coordinates lose their leading zeros with some publishers.
+func TestShortCoordinate(t *testing.T) {
+	for {
+		public := jwk(t, newEC(t, elliptic.P256()), "k", "")
+		x, err := base64.RawURLEncoding.DecodeString(public.X)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x[0] != 0 {
+			continue
+		}
+		public.X = base64.RawURLEncoding.EncodeToString(x[1:])
+		if keys, skipped, err := auth.ParseKeySet([]byte(keySetBody(t, public))); keys != 1 || err != nil {
+			t.Errorf("%d keys, %v, %v", keys, skipped, err)
+		}
+		return
+	}
+}
+
+func TestJWKCurves(t *testing.T) {
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		if keys, skipped, err := auth.ParseKeySet([]byte(keySetBody(t, jwk(t, newEC(t, curve), "k", "")))); keys != 1 || err != nil {
+			t.Errorf("%s: %d keys, %v, %v", curve.Params().Name, keys, skipped, err)
+		}
+	}
+}
+
 func TestKeysPerID(t *testing.T) {
 	var set []jwkset.JWKMarshal
 	for range 6 {

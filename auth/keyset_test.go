@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -171,33 +170,6 @@ func TestStaleKeysServeOnError(t *testing.T) {
 		})
 	}
 }
-
-func respond(status int, body string) func(*http.Request) (*http.Response, error) {
-	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body))}, nil
-	}
-}
-
-type endlessReader struct{}
-
-func (endlessReader) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
-}
-
-func endless(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(endlessReader{})}, nil
-}
-
-func dies(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"keys":`), deadReader{}))}, nil
-}
-
-type deadReader struct{}
-
-func (deadReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
 func TestRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -391,7 +363,7 @@ func TestKeyIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := newEC(t, elliptic.P256())
 		rsaKey := newRSA(t, 2048)
-		set := []jwkset.JWKMarshal{jwk(t, key, "", jwkset.AlgES256), jwk(t, rsaKey, "same", jwkset.AlgPS256)}
+		set := []jwkset.JWKMarshal{jwk(t, key, "", jwkset.AlgES256), jwk(t, newEC(t, elliptic.P384()), "wide", ""), jwk(t, rsaKey, "same", jwkset.AlgPS256)}
 		for range 4 {
 			set = append(set, jwk(t, newEd25519(t), "same", ""))
 		}
@@ -408,6 +380,9 @@ func TestKeyIDs(t *testing.T) {
 		token := sign(t, newSigner(t, auth.SignerOptions{PrivateKeyPEM: privatePEM(t, rsaKey), KeyID: "same"}), obj{})
 		_, err := v.Connection(token)
 		refused(t, err, auth.ErrTokenInvalid, auth.ReasonAlgorithm, token, `signed with "RS256", but key "same" is for PS256`)
+		token = sign(t, newSigner(t, auth.SignerOptions{PrivateKeyPEM: privatePEM(t, key), KeyID: "wide"}), obj{})
+		_, err = v.Connection(token)
+		refused(t, err, auth.ErrTokenInvalid, auth.ReasonAlgorithm, token, `signed with "ES256", but key "wide" is an ECDSA P-384 key`)
 		token = sign(t, newSigner(t, auth.SignerOptions{PrivateKeyPEM: privatePEM(t, newEd25519(t))}), obj{})
 		_, err = v.Connection(token)
 		refused(t, err, auth.ErrTokenInvalid, auth.ReasonKey, token, `no "kid" in its header, and the key set has 5 keys for EdDSA`)

@@ -28,6 +28,7 @@ func TestRulesAllow(t *testing.T) {
 		{"user called anonymous", []auth.Who{auth.WhoUser}, &auth.Identity{User: "x", Anonymous: true}, true, true, false},
 		{"token", []auth.Who{auth.WhoToken}, anonymous, false, true, true},
 		{"token of the unknown", []auth.Who{auth.WhoToken}, nil, false, true, true},
+		{"no token of the unknown", []auth.Who{auth.WhoToken}, nil, true, false, false},
 		{"token, not a user", []auth.Who{auth.WhoToken}, user, true, false, false},
 		{"token, channels claim", []auth.Who{auth.WhoToken}, &auth.Identity{Channels: []string{"a", "news"}}, false, false, true},
 		{"token, subs claim", []auth.Who{auth.WhoToken}, &auth.Identity{Subs: map[string]auth.SubOptions{"news": {}}}, false, false, true},
