@@ -8,7 +8,7 @@ import (
 // Garden is the floor number of the rooms beside the house.
 const Garden = -1
 
-// A floor is one storey: the rooms on it may import lower floors only.
+// A floor is a level of the house: the rooms on it may import lower floors only.
 // A room "x/*" stands for every child of x, and the children are strangers.
 type floor struct {
 	level int
@@ -138,12 +138,12 @@ func covered(patterns []string, pkg string) bool {
 	return false
 }
 
-// plotOf returns the garden's entry for a room.
-func plotOf(room string) (plot, bool) {
+// plotOf returns the garden's entry for a room; without one it reaches nothing.
+func plotOf(room string) plot {
 	for _, p := range garden {
 		if p.room == room {
-			return p, true
+			return p
 		}
 	}
-	return plot{}, false
+	return plot{room: room}
 }

@@ -12,7 +12,7 @@ import (
 const root = "../.."
 
 func TestTheHouseKeepsItsLaw(t *testing.T) {
-	report, err := house.Inspect(root)
+	report, err := house.Inspect(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (v *visitor) checkOwn(spec *ast.ImportSpec, to string) {
 // checkGarden holds the tests of a garden room to its list; its product code
 // is followed further by checkReach.
 func (v *visitor) checkGarden(spec *ast.ImportSpec, to string) {
-	p, _ := plotOf(v.room)
+	p := plotOf(v.room)
 	if v.source.isTest() && !covered(p.reaches, to) {
 		v.violate(spec, "imports", "tests of %s import %s: the garden table allows %s", v.room, to, listOf(p.reaches))
 	}

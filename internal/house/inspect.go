@@ -1,10 +1,12 @@
 package house
 
+import "context"
+
 // Inspect holds the tree at root against the law. The error is about the
-// inspection itself; what it finds is in the report.
-func Inspect(root string) (*Report, error) {
+// inspection itself, which ends early with ctx; what it finds is in the report.
+func Inspect(ctx context.Context, root string) (*Report, error) {
 	report := &Report{}
-	t, err := readTree(root, report)
+	t, err := readTree(ctx, root, report)
 	if err != nil {
 		return nil, err
 	}

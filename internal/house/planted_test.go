@@ -41,7 +41,7 @@ func inspect(t *testing.T, files map[string]string) *house.Report {
 			t.Fatal(err)
 		}
 	}
-	report, err := house.Inspect(dir)
+	report, err := house.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

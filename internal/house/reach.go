@@ -25,7 +25,7 @@ func checkReach(t *tree, report *Report) {
 		if !ok || level != Garden {
 			continue
 		}
-		plot, _ := plotOf(room)
+		plot := plotOf(room)
 		for _, path := range foreign(graph, p.path, plot) {
 			first, last := path[0], path[len(path)-1]
 			chain := []string{p.path}

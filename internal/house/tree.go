@@ -2,6 +2,7 @@ package house
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ type listed struct {
 
 // readTree reads the main module at root, and the sources of the modules nested
 // below it.
-func readTree(root string, report *Report) (*tree, error) {
+func readTree(ctx context.Context, root string, report *Report) (*tree, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func readTree(root string, report *Report) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{root: root, fset: token.NewFileSet()}
-	byDir, err := t.listPackages()
+	byDir, err := t.listPackages(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +94,8 @@ func readTree(root string, report *Report) (*tree, error) {
 // listPackages asks the go command which directories are packages of the main
 // module. -find keeps it from resolving imports, -e lets it go on past
 // packages that do not compile.
-func (t *tree) listPackages() (map[string]*pkg, error) {
-	cmd := exec.Command("go", "list", "-find", "-e", "-json=Dir,ImportPath,Name,Module", "./...")
+func (t *tree) listPackages(ctx context.Context) (map[string]*pkg, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-find", "-e", "-json=Dir,ImportPath,Name,Module", "./...")
 	cmd.Dir = t.root
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

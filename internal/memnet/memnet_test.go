@@ -91,7 +91,7 @@ func TestCloseEndsBothDirections(t *testing.T) {
 		t.Fatal(err)
 	}
 	read(t, b, "last words")
-	if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF { //nolint:errorlint // readers compare with ==, so it must be io.EOF itself
 		t.Errorf("read after the peer closed: %d, %v, want io.EOF itself", n, err)
 	}
 	_, err := b.Write([]byte("x"))

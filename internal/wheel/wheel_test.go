@@ -48,7 +48,7 @@ func TestFiresAtTheTickAtOrAfterItsTime(t *testing.T) {
 	} {
 		b := newBench()
 		b.Schedule(&wheel.Timer[string]{Owner: "x"}, after)
-		due := (after + tick - 1) / tick * tick
+		due := (after + tick - 1).Truncate(tick)
 		if next, ok := b.Next(); !ok || next != due {
 			t.Fatalf("after %v: Next is %v, %v, want %v", after, next, ok, due)
 		}
@@ -176,8 +176,8 @@ func TestTheLongestDelay(t *testing.T) {
 
 func TestNextKnowsTheEarliestOfACoarseSlot(t *testing.T) {
 	b := newBench()
-	for _, minutes := range []time.Duration{63, 61, 62} {
-		b.Schedule(&wheel.Timer[string]{Owner: "x"}, minutes*time.Minute)
+	for _, after := range []time.Duration{63 * time.Minute, 61 * time.Minute, 62 * time.Minute} {
+		b.Schedule(&wheel.Timer[string]{Owner: "x"}, after)
 	}
 	if next, _ := b.Next(); next != 61*time.Minute {
 		t.Errorf("Next is %v, want 61m", next)
