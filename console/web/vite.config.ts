@@ -1,9 +1,17 @@
 import { defineConfig } from "vite";
 
+const server = process.env["MYELIN"] ?? "http://127.0.0.1:8000";
+
 // File names carry no content hash: the output is committed and compared byte for byte, and the Go handler's
 // strong ETag does what a hash in the name would do.
 export default defineConfig({
   base: "./",
+  server: {
+    proxy: {
+      "/connection": { target: server, ws: true },
+      "/emulation": server,
+    },
+  },
   build: {
     outDir: process.env["CONSOLE_OUT"] ?? "../dist",
     emptyOutDir: true,

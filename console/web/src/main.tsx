@@ -7,13 +7,13 @@ import { App } from "./app.tsx";
 import { Directory } from "./channels/directory.ts";
 import { Room } from "./chat/room.ts";
 import { Heart } from "./ecg/heart.ts";
-import { forcedTransport, Link } from "./link/link.ts";
+import { forcedTransport, fragmentToken, Link } from "./link/link.ts";
 import { Host } from "./telemetry/host.ts";
 import { Theme } from "./ui/theme.ts";
 
 const theme = new Theme();
 const forced = forcedTransport(window.location.search);
-const link = new Link(document.baseURI, forced);
+const link = new Link(document.baseURI, forced, fragmentToken(window.location.hash));
 const heart = new Heart(link);
 const host = new Host(link);
 const room = new Room(link);

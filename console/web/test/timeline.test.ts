@@ -87,6 +87,18 @@ test("what the ring no longer holds is missing, not stale", () => {
   assert.equal(timeline.qualityAt(hole), quality.missing);
 });
 
+test("it tells from where on it changed, once", () => {
+  const timeline = new Timeline();
+  assert.equal(timeline.takeChanged(), Infinity);
+  timeline.add(batch(0), "live");
+  timeline.add(batch(3), "live");
+  assert.equal(timeline.takeChanged(), timeline.start);
+  timeline.add(batch(2), "recovered");
+  assert.equal(timeline.takeChanged(), timeline.start + 72);
+  timeline.add(batch(2), "recovered");
+  assert.equal(timeline.takeChanged(), Infinity);
+});
+
 test("an instant has its place", () => {
   const timeline = new Timeline();
   assert.equal(timeline.positionOf(start), null);

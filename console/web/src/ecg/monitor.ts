@@ -42,9 +42,8 @@ export class Monitor {
   #tick(now: number): void {
     this.#frame = requestAnimationFrame((next) => this.#tick(next));
     const head = this.#heart.playhead.at(now);
-    if (head === null) return;
-    const marks = this.#marks(head);
-    this.#screen.draw(this.#heart.timeline, marks, head, now);
+    if (head === null) this.#screen.rest();
+    else this.#screen.draw(this.#heart.timeline, this.#marks(head), head, now);
   }
 
   /** The beats near the sweep; a beat that the sweep has just reached makes the pulse flash. */

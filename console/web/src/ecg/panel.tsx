@@ -1,7 +1,7 @@
 import { useComputed, type Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Link } from "../link/link.ts";
-import { FeedNote } from "../ui/feed-note.tsx";
+import { demoHint, FeedNote } from "../ui/feed-note.tsx";
 import { Panel } from "../ui/panel.tsx";
 import type { Theme } from "../ui/theme.ts";
 import { ecgChannel, rateChannel, type Heart } from "./heart.ts";
@@ -76,7 +76,7 @@ function Sweep(props: EcgPanelProps) {
       <FeedNote
         feed={link.feed(ecgChannel)}
         empty={empty.value}
-        hint="Live, but silent: nobody feeds this channel. `myelin demo` does."
+        hint={demoHint}
       />
     </div>
   );

@@ -1,10 +1,8 @@
+import { eraseSeconds, Ink, turnOf, xOf, yOf, type Geometry, type InkColors } from "./ink.ts";
 import { quality, type Timeline } from "./timeline.ts";
 
 /** Colors of the screen, read from the page's theme. */
-export interface Palette {
-  readonly trace: string;
-  readonly recovered: string;
-  readonly lost: string;
+export interface Palette extends InkColors {
   readonly grid: string;
   readonly gridStrong: string;
   readonly mark: string;
@@ -21,164 +19,104 @@ const squareMillivolt = 0.5;
 const pixelsPerSecond = 150;
 const minSeconds = 2.4;
 const maxSeconds = 8;
-const eraseSeconds = 0.35;
 const fadeSeconds = 0.6;
 const glowSeconds = 0.5;
-const rangeEvery = 500;
-
-/** A stretch of millivolts that the screen shows. */
-interface Range {
-  readonly low: number;
-  readonly high: number;
-}
+const rangeEvery = 200;
+const markFont = "11px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
 
 /**
- * A bedside monitor's sweep on two stacked canvases: the grid, drawn when the size, scale or theme changes,
- * and the trace, drawn whole on every frame from the timeline, so whatever fills a hole late shows at once.
+ * A bedside monitor's sweep on two stacked canvases: behind, the grid and the R peaks, drawn when they
+ * change; in front, on every frame, the ink with a bright end and a fading tail.
  */
 export class Screen {
-  readonly #grid: HTMLCanvasElement;
-  readonly #trace: HTMLCanvasElement;
+  readonly #back: HTMLCanvasElement;
+  readonly #front: HTMLCanvasElement;
+  readonly #ink: Ink;
   #palette: Palette;
-  #width = 0;
-  #height = 0;
-  #seconds = 6;
-  #range: Range = { low: -1, high: 1.5 };
-  #rangeAt = -Infinity;
-  #gridStale = true;
+  #ratio = 1;
+  #geometry: Geometry = { width: 0, height: 0, seconds: 6, low: -1, high: 1.5 };
+  #fitted = -Infinity;
+  #backDrawn = "";
 
-  constructor(grid: HTMLCanvasElement, trace: HTMLCanvasElement, palette: Palette) {
-    this.#grid = grid;
-    this.#trace = trace;
+  constructor(back: HTMLCanvasElement, front: HTMLCanvasElement, palette: Palette) {
+    this.#back = back;
+    this.#front = front;
     this.#palette = palette;
+    this.#ink = new Ink(palette);
   }
 
   /** Seconds from the left edge to the right. */
   get seconds(): number {
-    return this.#seconds;
+    return this.#geometry.seconds;
   }
 
   /** Takes a new size in CSS pixels. */
   resize(width: number, height: number, ratio: number): void {
-    this.#width = width;
-    this.#height = height;
     const seconds = Math.min(maxSeconds, Math.max(minSeconds, width / pixelsPerSecond));
-    this.#seconds = Math.round(seconds / squareSeconds) * squareSeconds;
-    for (const canvas of [this.#grid, this.#trace]) {
+    this.#ratio = ratio;
+    for (const canvas of [this.#back, this.#front]) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
       canvas.getContext("2d")?.setTransform(ratio, 0, 0, ratio, 0, 0);
     }
-    this.#gridStale = true;
+    this.#reshape({ ...this.#geometry, width, height, seconds: Math.round(seconds / squareSeconds) * squareSeconds });
   }
 
   /** Takes new colors. */
   recolor(palette: Palette): void {
     this.#palette = palette;
-    this.#gridStale = true;
+    this.#ink.recolor(palette);
+    this.#backDrawn = "";
   }
 
   /** Draws the sweep, its bright end at the position `head`, and the beats on it. */
   draw(timeline: Timeline, beats: readonly Mark[], head: number, now: number): void {
-    if (this.#width === 0 || this.#height === 0) return;
+    const { width, height, seconds } = this.#geometry;
+    const context = this.#front.getContext("2d");
+    if (!context || width === 0 || height === 0) return;
     this.#fitRange(timeline, head, now);
-    if (this.#gridStale) this.#drawGrid();
-    const context = this.#trace.getContext("2d");
-    if (!context) return;
-    context.clearRect(0, 0, this.#width, this.#height);
-    context.lineJoin = "round";
-    const window = this.#seconds * timeline.fs;
-    const turn = Math.floor(head / window) * window;
-    const oldest = Math.ceil(head - window + eraseSeconds * timeline.fs);
-    this.#strokes(context, timeline, oldest, turn, turn - window);
-    this.#strokes(context, timeline, Math.max(oldest, Math.ceil(turn)), head, turn);
-    this.#marks(context, timeline, beats, oldest, head);
-    this.#fade(context, (head - turn) / timeline.fs);
-    this.#glow(context, timeline, head, turn);
+    const oldest = head - (seconds - eraseSeconds) * timeline.fs;
+    this.#drawBack(beats.filter((beat) => beat.position <= head && beat.position >= oldest), timeline.fs);
+    this.#ink.advance(timeline, head);
+    context.clearRect(0, 0, width, height);
+    context.drawImage(this.#ink.canvas, 0, 0, width, height);
+    this.#fade(context, head, timeline.fs);
+    this.#glow(context, timeline, head);
   }
 
-  /** Marks R peaks along the top edge, with the milliseconds since the one before. */
-  #marks(context: CanvasRenderingContext2D, timeline: Timeline, beats: readonly Mark[], oldest: number, head: number): void {
-    const window = this.#seconds * timeline.fs;
-    context.fillStyle = this.#palette.mark;
-    context.font = "11px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
-    context.textAlign = "center";
-    for (const beat of beats) {
-      if (beat.position < oldest || beat.position > head) continue;
-      const turn = Math.floor(beat.position / window) * window;
-      const x = this.#x(beat.position, turn, timeline.fs);
-      context.fillRect(x - 0.5, 0, 1.5, 7);
-      const middle = x - (this.#width * beat.rr) / 2000 / this.#seconds;
-      if (beat.rr > 350 && beat.rr < 3000 && middle > 14) context.fillText(String(beat.rr), middle, 12);
-    }
+  /** Draws the empty grid, for when nothing has arrived yet. */
+  rest(): void {
+    if (this.#geometry.width > 0) this.#drawBack([], 1);
   }
 
-  #x(position: number, turn: number, fs: number): number {
-    return ((position - turn) / fs / this.#seconds) * this.#width;
+  #reshape(geometry: Geometry): void {
+    this.#geometry = geometry;
+    this.#ink.reshape(geometry, this.#ratio);
+    this.#backDrawn = "";
   }
 
-  #y(mv: number): number {
-    return this.#height * (1 - (mv - this.#range.low) / (this.#range.high - this.#range.low));
-  }
-
-  /** Strokes the samples of [from, to), each in the color of how it came, holes as a dashed line. */
-  #strokes(context: CanvasRenderingContext2D, timeline: Timeline, from: number, to: number, turn: number): void {
-    const live = new Path2D();
-    const recovered = new Path2D();
-    const holes = new Path2D();
-    const middle = this.#y(0);
-    let before: number = quality.missing;
-    let holeFrom: number | null = null;
-    for (let p = from; p < to; p++) {
-      const now = timeline.qualityAt(p);
-      const x = this.#x(p, turn, timeline.fs);
-      if (now === quality.missing) {
-        if (p >= timeline.start && holeFrom === null) holeFrom = x;
-      } else {
-        if (holeFrom !== null) line(holes, holeFrom, x, middle);
-        holeFrom = null;
-        const y = this.#y(timeline.valueAt(p));
-        const path = now === quality.recovered ? recovered : live;
-        if (before === quality.missing) path.moveTo(x, y);
-        else path.lineTo(x, y);
-        const next = p + 1 < to ? timeline.qualityAt(p + 1) : now;
-        // Where the color changes, the next path starts at this sample, so that the trace has no notch.
-        if (next !== now && next !== quality.missing) (now === quality.recovered ? live : recovered).moveTo(x, y);
-      }
-      before = now;
-    }
-    if (holeFrom !== null) line(holes, holeFrom, this.#x(to, turn, timeline.fs), middle);
-    this.#stroke(context, holes, this.#palette.lost, [3, 5]);
-    this.#stroke(context, live, this.#palette.trace, []);
-    this.#stroke(context, recovered, this.#palette.recovered, []);
-  }
-
-  #stroke(context: CanvasRenderingContext2D, path: Path2D, color: string, dash: number[]): void {
-    context.strokeStyle = color;
-    context.lineWidth = dash.length > 0 ? 1.25 : 1.75;
-    context.setLineDash(dash);
-    context.stroke(path);
-    context.setLineDash([]);
-  }
-
-  /** Dims what the sweep is about to overwrite. */
-  #fade(context: CanvasRenderingContext2D, headSeconds: number): void {
-    const perSecond = this.#width / this.#seconds;
-    const from = (headSeconds + eraseSeconds) * perSecond;
-    const to = from + fadeSeconds * perSecond;
-    for (const shift of [0, -this.#width]) {
-      const gradient = context.createLinearGradient(from + shift, 0, to + shift, 0);
+  /** Dims what the sweep is about to wipe. */
+  #fade(context: CanvasRenderingContext2D, head: number, fs: number): void {
+    const g = this.#geometry;
+    const from = xOf(head + eraseSeconds * fs, turnOf(head, g, fs), g, fs);
+    const length = (fadeSeconds / g.seconds) * g.width;
+    context.globalCompositeOperation = "destination-out";
+    for (const x of [from, from - g.width]) {
+      if (x > g.width || x + length < 0) continue;
+      const gradient = context.createLinearGradient(x, 0, x + length, 0);
       gradient.addColorStop(0, "rgba(0,0,0,1)");
       gradient.addColorStop(1, "rgba(0,0,0,0)");
-      context.globalCompositeOperation = "destination-out";
       context.fillStyle = gradient;
-      context.fillRect(from + shift, 0, to - from, this.#height);
-      context.globalCompositeOperation = "source-over";
+      // A few pixels more than the gradient: what the wipe leaves of a sample at its edge goes too.
+      context.fillRect(x - 4, 0, length + 4, g.height);
     }
+    context.globalCompositeOperation = "source-over";
   }
 
   /** Brightens the newest half second and puts a dot at its end. */
-  #glow(context: CanvasRenderingContext2D, timeline: Timeline, head: number, turn: number): void {
+  #glow(context: CanvasRenderingContext2D, timeline: Timeline, head: number): void {
+    const g = this.#geometry;
+    const turn = turnOf(head, g, timeline.fs);
     const path = new Path2D();
     let last: { x: number; y: number } | null = null;
     for (let p = Math.ceil(Math.max(turn, head - glowSeconds * timeline.fs)); p < head; p++) {
@@ -186,7 +124,7 @@ export class Screen {
         last = null;
         continue;
       }
-      const point = { x: this.#x(p, turn, timeline.fs), y: this.#y(timeline.valueAt(p)) };
+      const point = { x: xOf(p, turn, g, timeline.fs), y: yOf(timeline.valueAt(p), g) };
       if (last) path.lineTo(point.x, point.y);
       else path.moveTo(point.x, point.y);
       last = point;
@@ -203,13 +141,13 @@ export class Screen {
     context.fill();
   }
 
-  /** Widens the range at once when the trace leaves it, and narrows it when a whole sweep needs less. */
+  /** Fits the millivolts shown to a whole sweep, in steps of a square, so that it seldom changes. */
   #fitRange(timeline: Timeline, head: number, now: number): void {
-    if (now - this.#rangeAt < rangeEvery) return;
-    this.#rangeAt = now;
+    if (now - this.#fitted < rangeEvery) return;
+    this.#fitted = now;
     let low = Infinity;
     let high = -Infinity;
-    for (let p = Math.ceil(head - this.#seconds * timeline.fs); p < head; p++) {
+    for (let p = Math.ceil(head - this.seconds * timeline.fs); p < head; p++) {
       if (timeline.qualityAt(p) === quality.missing) continue;
       const value = timeline.valueAt(p);
       low = Math.min(low, value);
@@ -217,31 +155,33 @@ export class Screen {
     }
     if (low > high) return;
     const margin = Math.max(0.15, (high - low) * 0.08);
-    const range = {
-      low: Math.floor((low - margin) / squareMillivolt) * squareMillivolt,
-      high: Math.ceil((high + margin) / squareMillivolt) * squareMillivolt,
-    };
-    if (range.low === this.#range.low && range.high === this.#range.high) return;
-    this.#range = range;
-    this.#gridStale = true;
+    low = Math.floor((low - margin) / squareMillivolt) * squareMillivolt;
+    high = Math.ceil((high + margin) / squareMillivolt) * squareMillivolt;
+    if (low !== this.#geometry.low || high !== this.#geometry.high) this.#reshape({ ...this.#geometry, low, high });
   }
 
-  #drawGrid(): void {
-    const context = this.#grid.getContext("2d");
-    if (!context) return;
-    this.#gridStale = false;
-    context.clearRect(0, 0, this.#width, this.#height);
+  #drawBack(beats: readonly Mark[], fs: number): void {
+    const drawn = beats.map((beat) => Math.round(beat.position)).join();
+    const context = this.#back.getContext("2d");
+    if (!context || (this.#backDrawn !== "" && this.#backDrawn === `beats ${drawn}`)) return;
+    this.#backDrawn = `beats ${drawn}`;
+    context.clearRect(0, 0, this.#geometry.width, this.#geometry.height);
+    this.#drawGrid(context);
+    this.#drawMarks(context, beats, fs);
+  }
+
+  #drawGrid(context: CanvasRenderingContext2D): void {
+    const g = this.#geometry;
     context.lineWidth = 1;
-    const columns = Math.round(this.#seconds / squareSeconds);
+    const columns = Math.round(g.seconds / squareSeconds);
     for (let i = 1; i < columns; i++) {
-      const x = Math.round((i / columns) * this.#width) + 0.5;
-      this.#gridLine(context, i % 5 === 0, x, 0, x, this.#height);
+      const x = Math.round((i / columns) * g.width) + 0.5;
+      this.#gridLine(context, i % 5 === 0, x, 0, x, g.height);
     }
-    const first = Math.round(this.#range.low / squareMillivolt);
-    const last = Math.round(this.#range.high / squareMillivolt);
-    for (let i = first + 1; i < last; i++) {
-      const y = Math.round(this.#y(i * squareMillivolt)) + 0.5;
-      this.#gridLine(context, i === 0, 0, y, this.#width, y);
+    const last = Math.round(g.high / squareMillivolt);
+    for (let i = Math.round(g.low / squareMillivolt) + 1; i < last; i++) {
+      const y = Math.round(yOf(i * squareMillivolt, g)) + 0.5;
+      this.#gridLine(context, i === 0, 0, y, g.width, y);
     }
   }
 
@@ -252,9 +192,18 @@ export class Screen {
     context.lineTo(x1, y1);
     context.stroke();
   }
-}
 
-function line(path: Path2D, from: number, to: number, y: number): void {
-  path.moveTo(from, y);
-  path.lineTo(to, y);
+  /** Marks R peaks along the top edge, with the milliseconds since the one before. */
+  #drawMarks(context: CanvasRenderingContext2D, beats: readonly Mark[], fs: number): void {
+    const g = this.#geometry;
+    context.fillStyle = this.#palette.mark;
+    context.font = markFont;
+    context.textAlign = "center";
+    for (const beat of beats) {
+      const x = xOf(beat.position, turnOf(beat.position, g, fs), g, fs);
+      context.fillRect(x - 0.5, 0, 1.5, 7);
+      const middle = x - (g.width * beat.rr) / 2000 / g.seconds;
+      if (beat.rr > 350 && beat.rr < 3000 && middle > 14) context.fillText(String(beat.rr), middle, 12);
+    }
+  }
 }

@@ -41,6 +41,7 @@ export class Timeline {
   #start = origin;
   #end = origin;
   #fs = 360;
+  #changed = Infinity;
 
   /** Position of the first sample ever placed. */
   get start(): number {
@@ -77,9 +78,17 @@ export class Timeline {
       if (this.#quality[slot] !== quality.missing) continue;
       this.#values[slot] = batch.mv[i] ?? 0;
       this.#quality[slot] = mark;
+      this.#changed = Math.min(this.#changed, position + i);
       added++;
     }
     return added;
+  }
+
+  /** The lowest position that was filled since this was last asked, or infinity. */
+  takeChanged(): number {
+    const changed = this.#changed;
+    this.#changed = Infinity;
+    return changed;
   }
 
   /** The sample at a position in millivolt; meaningless where `qualityAt` is missing. */

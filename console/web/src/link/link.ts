@@ -40,11 +40,12 @@ export class Link {
   #latencies: number[] = [];
   #latencyTimer = 0;
 
-  /** Starts connecting to the server that served the page. */
-  constructor(base: string, forced: Transport | null) {
+  /** Starts connecting to the server that served the page, with a connection token if there is one. */
+  constructor(base: string, forced: Transport | null, token: string) {
     this.#client = new Centrifuge(endpoints(base, forced), {
       emulationEndpoint: new URL("emulation", base).href,
       name: "myelin-console",
+      token,
       minReconnectDelay: 200,
       maxReconnectDelay: 3000,
     });
@@ -181,6 +182,11 @@ export function failure(error: unknown): string {
   if (typeof error !== "object" || error === null || !("message" in error)) return String(error);
   const code = serverCode(error);
   return code === null ? String(error.message) : `${String(error.message)} (${code})`;
+}
+
+/** The connection token in the page's fragment (`#token=...`), which browsers send to no server, or "". */
+export function fragmentToken(fragment: string): string {
+  return new URLSearchParams(fragment.replace(/^#/, "")).get("token") ?? "";
 }
 
 function endpoints(base: string, forced: Transport | null): TransportEndpoint[] {

@@ -83,7 +83,7 @@ function label(status: Status): string {
 }
 
 function explain(status: Status): string {
-  if (status.name === "disconnected") return status.final ? `the server refused: ${status.reason}` : "cut from this page";
+  if (status.name === "disconnected") return status.final ? `refused: ${status.reason}. With a token, open this page as /#token=...` : "cut from this page";
   const tries = status.attempts === 0 ? "" : status.attempts === 1 ? ", 1 attempt failed" : `, ${status.attempts} attempts failed`;
   return `${status.reason}${tries}`;
 }

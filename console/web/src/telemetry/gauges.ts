@@ -22,7 +22,7 @@ export interface Gauge {
   readonly fill: number;
 }
 
-const loadNames = ["1 min", "5", "15"] as const;
+const loadNames = ["1m", "5m", "15m"] as const;
 const loadColors = ["orange", "dim", "faint"] as const;
 
 /** The charts of the machine, in the order of the page. */
@@ -64,7 +64,7 @@ export const gauges: readonly Gauge[] = [
       name,
       color: loadColors[i] ?? "dim",
       of: (r: Reading) => r.load[i] ?? 0,
-      show: (r: Reading) => (r.load[i] ?? 0).toFixed(2),
+      show: (r: Reading) => loadFigure(r.load[i] ?? 0),
     })),
     note: () => "",
     range: (_low, high) => [0, Math.max(1, high * 1.1)],
@@ -72,6 +72,10 @@ export const gauges: readonly Gauge[] = [
     fill: 0,
   },
 ];
+
+function loadFigure(load: number): string {
+  return load.toFixed(load < 10 ? 2 : 1);
+}
 
 /** Memory moves little: the axis shows a fifth more than it moved, not the whole from zero. */
 function memoryRange(low: number, high: number): [number, number] {

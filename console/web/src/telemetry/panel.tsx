@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Outage } from "../link/ledger.ts";
 import type { Link } from "../link/link.ts";
 import { Chart, type Band } from "../ui/chart.ts";
-import { FeedNote } from "../ui/feed-note.tsx";
+import { demoHint, FeedNote } from "../ui/feed-note.tsx";
 import { clock } from "../ui/format.ts";
 import { Panel } from "../ui/panel.tsx";
 import type { Theme } from "../ui/theme.ts";
@@ -33,7 +33,7 @@ export function TelemetryPanel({ link, host, theme, now }: TelemetryProps) {
   );
   return (
     <Panel id="telemetry" title="This machine" caption={caption}>
-      <FeedNote feed={link.feed(telemetryChannel)} empty={empty.value} hint="Live, but silent: nobody feeds this channel. `myelin demo` does." />
+      <FeedNote feed={link.feed(telemetryChannel)} empty={empty.value} hint={demoHint} />
       <div class="gauges" data-testid="telemetry" data-readings={readings.length}>
         {gauges.map((gauge) => (
           <GaugeChart

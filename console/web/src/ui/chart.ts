@@ -134,7 +134,7 @@ export class Chart {
       grid: { stroke: this.#theme.color("grid"), width: 1 },
     };
     return [
-      { ...common, space: 64, size: 20, gap: 3, values: (_plot, times, _axis, _space, step) => times.map((t) => timeLabel(t, step)) },
+      { ...common, space: 64, size: 20, gap: 3, values: (plot, times, _axis, _space, step) => times.map((t) => timeLabel(plot, t, step)) },
       { ...common, space: 26, size: axisWidth, gap: 5, values: (_plot, values) => values.map((v) => this.#spec.label(v)) },
     ];
   }
@@ -156,8 +156,11 @@ function axisWidth(_plot: uPlot, labels: string[] | null): number {
   return 12 + 6.2 * Math.max(2, ...(labels ?? []).map((label) => label.length));
 }
 
-/** A time of day, with seconds where the labels are less than a minute apart. */
-function timeLabel(unixSeconds: number, step: number): string {
+/** A time of day, with seconds where the labels are less than a minute apart; nothing where an edge would cut it. */
+function timeLabel(plot: uPlot, unixSeconds: number, step: number): string {
+  const x = plot.valToPos(unixSeconds, "x");
+  const room = step < 60 ? 26 : 16;
+  if (x < room || x > plot.over.clientWidth - room) return "";
   const time = new Date(unixSeconds * 1000).toLocaleTimeString("en-GB");
   return step < 60 ? time : time.slice(0, 5);
 }

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import type { Feed } from "../link/feed.ts";
 
 interface FeedNoteProps {
@@ -5,8 +6,15 @@ interface FeedNoteProps {
   /** Whether anything of the channel is on the page already. */
   readonly empty: boolean;
   /** What to do when the channel is live and silent. */
-  readonly hint: string;
+  readonly hint: ComponentChildren;
 }
+
+/** The hint of a panel that shows what the demo feeds. */
+export const demoHint = (
+  <>
+    Live, but silent: nobody feeds this channel. <code>myelin demo</code> does.
+  </>
+);
 
 /** Says why a panel has nothing to show: refused, waiting, or live and silent. Nothing when it has. */
 export function FeedNote({ feed, empty, hint }: FeedNoteProps) {
