@@ -2,7 +2,6 @@ package conversation
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"myelin/auth"
@@ -128,9 +127,9 @@ const rejectUnrecovered = 1 << 1
 
 // origin is who wanted a subscription.
 type origin struct {
-	// server: the token did, with what others see of the client.
-	server bool
-	info   []byte
+	// server: the connection token did, with these options.
+	server  bool
+	options auth.SubOptions
 	// atConnect: it was made with the connection, so the client has no way to
 	// ask for it again on its own.
 	atConnect bool
@@ -146,7 +145,7 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		return nil, channel.ErrNotAvailable.With("tag filters are not supported")
 	}
 	req := hub.SubscribeRequest{
-		Channel: r.Channel, Granted: by.server, ServerSide: by.atConnect, Info: by.info, Recover: r.Recover,
+		Channel: r.Channel, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
 		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
 		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
 	}
@@ -173,7 +172,7 @@ func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.Subscribe
 	r := &protocol.SubscribeResult{
 		Expires: expires, Ttl: ttl, Recoverable: sn.Recoverable, Positioned: sn.Recoverable,
 		WasRecovering: sn.WasRecovering, Recovered: sn.Recovered,
-		Publications: c.wire.publications(sn.Publications),
+		Publications: c.wire.publications(sn.Publications), Data: sn.Data,
 	}
 	if sn.Recoverable {
 		r.Epoch, r.Offset = sn.Position.Epoch, sn.Position.Offset
@@ -216,7 +215,7 @@ func (c *Conversation) presenceStats(id uint32, r *protocol.PresenceStatsRequest
 func (c *Conversation) history(id uint32, r *protocol.HistoryRequest) error {
 	req := hub.HistoryRequest{Channel: r.Channel, Limit: int(r.Limit), Reverse: r.Reverse}
 	if r.Since != nil {
-		req.Since = &channel.Position{Epoch: strings.Clone(r.Since.Epoch), Offset: r.Since.Offset}
+		req.Since = &channel.Position{Epoch: r.Since.Epoch, Offset: r.Since.Offset}
 	}
 	res, err := c.session.History(c.host.ctx, req)
 	if err != nil {
@@ -339,7 +338,7 @@ func (c *Conversation) rpcChannels(data []byte) (any, error) {
 func (c *Conversation) identify(token string) (*auth.Identity, error) {
 	if token == "" {
 		if c.host.opts.Anonymous {
-			return &auth.Identity{Anonymous: true}, nil
+			return &c.host.nobody, nil
 		}
 		return nil, channel.ErrUnauthorized.With("this server wants a connection token")
 	}

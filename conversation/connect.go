@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -174,8 +175,8 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 	if opts.PingInterval > 0 {
 		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay //nolint:gosec // seconds
 	}
-	if c.emul || c.wire.oneWay {
-		res.Session, res.Node = c.session.Secret(), c.host.hub.Node()
+	if c.secret != "" {
+		res.Session, res.Node = c.secret, c.host.hub.Node()
 	}
 	subs, err := c.firstSubscriptions(who, r, from, res)
 	if err != nil {
@@ -187,13 +188,11 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 // firstSubscriptions makes those the token names and, for a client that
 // cannot ask later, those it asks for now.
 func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.ConnectRequest, from *starts, res *protocol.ConnectResult) ([]*hub.Subscription, error) {
-	granted := make(map[string][]byte, len(who.Channels)+len(who.Subs))
+	granted := make(map[string]auth.SubOptions, len(who.Channels)+len(who.Subs))
 	for _, name := range who.Channels {
-		granted[name] = nil
+		granted[name] = auth.SubOptions{}
 	}
-	for name, o := range who.Subs {
-		granted[name] = o.Info
-	}
+	maps.Copy(granted, who.Subs)
 	wanted := make([]*protocol.SubscribeRequest, 0, len(granted))
 	for name := range granted {
 		wanted = append(wanted, position(name, r.Subs[name]))
@@ -216,8 +215,8 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 	res.Subs = make(map[string]*protocol.SubscribeResult, len(wanted))
 	for _, q := range wanted {
 		from.apply(q)
-		info, server := granted[q.Channel]
-		sn, err := c.join(q, origin{server: server, info: info, atConnect: true})
+		options, server := granted[q.Channel]
+		sn, err := c.join(q, origin{server: server, options: options, atConnect: true})
 		if err != nil {
 			return nil, err
 		}
@@ -232,9 +231,10 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 
 // position returns a request for a channel from where the client says it is.
 func position(name string, r *protocol.SubscribeRequest) *protocol.SubscribeRequest {
-	q := &protocol.SubscribeRequest{Channel: strings.Clone(name)}
+	q := &protocol.SubscribeRequest{Channel: name}
 	if r != nil {
-		q.Recover, q.Epoch, q.Offset, q.Recoverable = r.Recover, strings.Clone(r.Epoch), r.Offset, r.Recoverable
+		q.Recover, q.Epoch, q.Offset = r.Recover, r.Epoch, r.Offset
+		q.Recoverable, q.JoinLeave = r.Recoverable, r.JoinLeave
 	}
 	return q
 }

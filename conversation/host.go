@@ -36,6 +36,8 @@ type Host struct {
 	opts Options
 	hub  *hub.Hub
 	ctx  context.Context
+	// nobody is the identity of every client without a token.
+	nobody auth.Identity
 
 	mu struct {
 		sync.RWMutex
@@ -49,7 +51,7 @@ func NewHost(ctx context.Context, o Options) *Host {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Host{opts: o, hub: o.Hub, ctx: ctx}
+	h := &Host{opts: o, hub: o.Hub, ctx: ctx, nobody: auth.Identity{Anonymous: true}}
 	h.mu.emulated = make(map[string]*Conversation)
 	return h
 }
@@ -76,7 +78,9 @@ type Conversation struct {
 	host    *Host
 	session *hub.Session
 	wire    *Wire
-	emul    bool
+	// secret is known to the client alone: who has it speaks for the session.
+	// Empty where commands come by the transport itself.
+	secret string
 
 	mu struct {
 		sync.Mutex
@@ -97,10 +101,11 @@ func (h *Host) Open(t Transport) (*Conversation, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conversation{host: h, session: s, wire: wire, emul: t.Emulated}
+	c := &Conversation{host: h, session: s, wire: wire}
 	if t.Emulated {
+		c.secret = hub.NewID()
 		h.mu.Lock()
-		h.mu.emulated[s.Secret()] = c
+		h.mu.emulated[c.secret] = c
 		h.mu.Unlock()
 	}
 	return c, nil
@@ -111,9 +116,9 @@ func (c *Conversation) ID() string { return c.session.ID() }
 
 // Close ends the conversation because its transport did.
 func (c *Conversation) Close(why hub.Disconnect) {
-	if c.emul {
+	if c.secret != "" {
 		c.host.mu.Lock()
-		delete(c.host.mu.emulated, c.session.Secret())
+		delete(c.host.mu.emulated, c.secret)
 		c.host.mu.Unlock()
 	}
 	c.session.Close(why)

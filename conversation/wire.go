@@ -97,7 +97,7 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 }
 
 func subscribePush(e *hub.Event) *protocol.Subscribe {
-	p := &protocol.Subscribe{Recoverable: e.Recoverable, Positioned: e.Recoverable}
+	p := &protocol.Subscribe{Recoverable: e.Recoverable, Positioned: e.Recoverable, Data: e.Data}
 	if e.Recoverable {
 		p.Epoch, p.Offset = e.Position.Epoch, e.Position.Offset
 	}

@@ -167,7 +167,7 @@ func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int
 		}
 		s.tell(&Event{
 			Kind: EventSubscribed, Channel: sn.sub.topic.name,
-			Position: sn.Position, Recoverable: sn.Recoverable,
+			Position: sn.Position, Recoverable: sn.Recoverable, Data: sn.Data,
 		})
 		sn.Live(nil)
 		n++

@@ -45,8 +45,8 @@ const (
 	// EventUnsubscribed: the server ended a subscription; Channel, Code and
 	// Reason are set.
 	EventUnsubscribed
-	// EventSubscribed: the server made a subscription; Channel, Position and
-	// Recoverable are set.
+	// EventSubscribed: the server made a subscription; Channel, Position,
+	// Recoverable and Data are set.
 	EventSubscribed
 	// EventRefreshed: the server moved the end of the connection; ExpiresAt
 	// is set, and Now.
@@ -63,6 +63,7 @@ type Event struct {
 	Info        *channel.ClientInfo
 	Position    channel.Position
 	Recoverable bool
+	Data        []byte
 	Code        uint32
 	Reason      string
 	// ExpiresAt and Now are Unix seconds; ExpiresAt 0 is never.

@@ -23,7 +23,7 @@ func (h *Hub) announce(sb *sub) {
 	}
 	s := sb.session
 	s.mu.Lock()
-	there := s.mu.subs[t.name] == sb
+	there := s.mu.subs.get(t.name) == sb
 	s.mu.Unlock()
 	if !there {
 		return
@@ -34,7 +34,7 @@ func (h *Hub) announce(sb *sub) {
 		return
 	}
 	sb.joined = true
-	if t.ns.Presence {
+	if sb.present {
 		if t.mu.members == nil {
 			t.mu.members = make(map[string]*channel.ClientInfo)
 		}
@@ -43,7 +43,7 @@ func (h *Hub) announce(sb *sub) {
 	t.tellLocked(EventJoin, sb)
 }
 
-// departLocked undoes announce. left keeps a late announce from undoing it.
+// departLocked undoes announce, or keeps a late one from being done.
 func (t *topic) departLocked(sb *sub) {
 	if !sb.joined {
 		sb.joined = true
@@ -61,13 +61,16 @@ func (sb *sub) infoClient() string {
 }
 
 func (t *topic) tellLocked(kind EventKind, sb *sub) {
-	if !t.ns.JoinLeave {
+	if !sb.announced {
 		return
 	}
 	if kind == EventJoin {
 		t.ns.metrics.Joins.Inc()
 	} else {
 		t.ns.metrics.Leaves.Inc()
+	}
+	if t.mu.watchers == 0 {
+		return
 	}
 	t.sendLocked(message{kind: msgDeliver, delivery: &delivery{event: Event{Kind: kind, Channel: t.name, Info: sb.info}}})
 }

@@ -2,12 +2,11 @@ package hub
 
 import "sync"
 
-// registry finds sessions by id, by secret and by user.
+// registry finds sessions by id and by user.
 type registry struct {
 	mu struct {
 		sync.RWMutex
-		byID     map[string]*Session
-		bySecret map[string]*Session
+		byID map[string]*Session
 		// byUser holds the first of a linked list; anonymous sessions are in none.
 		byUser map[string]*Session
 	}
@@ -15,7 +14,6 @@ type registry struct {
 
 func (r *registry) init() {
 	r.mu.byID = make(map[string]*Session)
-	r.mu.bySecret = make(map[string]*Session)
 	r.mu.byUser = make(map[string]*Session)
 }
 
@@ -23,15 +21,6 @@ func (r *registry) add(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.byID[s.id] = s
-}
-
-// share makes s known by its secret.
-func (r *registry) share(s *Session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mu.byID[s.id] == s {
-		r.mu.bySecret[s.secret] = s
-	}
 }
 
 // identify enters s under its user.
@@ -58,7 +47,6 @@ func (r *registry) remove(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.mu.byID, s.id)
-	delete(r.mu.bySecret, s.secret)
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else if user != "" && r.mu.byUser[user] == s {
@@ -115,16 +103,3 @@ func (s *Session) is(user string) bool {
 	id := s.Identity()
 	return id != nil && id.User == user
 }
-
-// Lookup returns the session with a secret. Only sessions that were shared can
-// be found.
-func (h *Hub) Lookup(secret string) (*Session, bool) {
-	h.clients.mu.RLock()
-	defer h.clients.mu.RUnlock()
-	s, ok := h.clients.mu.bySecret[secret]
-	return s, ok
-}
-
-// Share lets the session be found by its secret, for transports whose way in
-// is another request than their way out.
-func (s *Session) Share() { s.hub.clients.share(s) }

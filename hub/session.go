@@ -23,14 +23,13 @@ type Session struct {
 	private bool
 	pongs   bool
 
-	id     string
-	secret string
+	id string
 
 	mu struct {
 		sync.Mutex
 		state    sessionState
 		identity *auth.Identity
-		subs     map[string]*sub
+		subs     subSet
 		// allowance is when the next command would be due at an even pace;
 		// it may run ahead of the clock by the burst. See Admit.
 		allowance time.Time
@@ -94,7 +93,7 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 	}
 	s := &Session{
 		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs,
-		id: newID(), secret: newID(),
+		id:    NewID(),
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
 	s.timer.Owner = s
@@ -104,8 +103,8 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// newID returns 128 random bits as text.
-func newID() string {
+// NewID returns 128 random bits as text.
+func NewID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b[:])
@@ -113,10 +112,6 @@ func newID() string {
 
 // ID returns the id of the connection, which others may see.
 func (s *Session) ID() string { return s.id }
-
-// Secret returns the id that only the client knows: who has it speaks for the
-// session, see Hub.Lookup.
-func (s *Session) Secret() string { return s.secret }
 
 // Connect identifies the session. Only the first call does; another is
 // refused with DisconnectBadRequest.
@@ -205,12 +200,12 @@ func (s *Session) Close(why Disconnect) {
 	}
 	s.mu.state = sessionClosed
 	var subs []*sub
-	for _, sb := range s.mu.subs {
+	for _, sb := range s.mu.subs.list {
 		if sb.settled {
 			subs = append(subs, sb)
 		}
 	}
-	s.mu.subs = nil
+	s.mu.subs = subSet{}
 	s.mu.Unlock()
 
 	s.hub.opts.Metrics.Disconnect(why.Code).Inc()
@@ -242,12 +237,13 @@ func (s *Session) info(chanInfo []byte) *channel.ClientInfo {
 func (s *Session) may(verb auth.Verb, ns *Namespace, name string, viaToken bool) error {
 	s.mu.Lock()
 	id := s.mu.identity
-	_, subscribed := s.mu.subs[name]
+	sb := s.mu.subs.get(name)
+	byGrant := sb != nil && sb.grant.Allows(verb)
 	s.mu.Unlock()
 	if id == nil {
 		return channel.ErrUnauthorized.With("connect first")
 	}
-	if ns.Rules.Allows(verb, name, id, subscribed, viaToken) {
+	if byGrant || ns.Rules.Allows(verb, name, id, sb != nil, viaToken) {
 		return nil
 	}
 	return channel.ErrPermissionDenied.With(fmt.Sprintf(

@@ -22,12 +22,17 @@ const (
 // sub is one session's subscription to one topic.
 type sub struct {
 	session     *Session
+	name        string
+	place       int // in the session's set; under session.mu
 	topic       *topic
 	info        *channel.ClientInfo
 	expiresAt   int64 // Unix seconds, 0 never; under session.mu
+	grant       *auth.Grant
 	serverSide  bool
-	joinLeave   bool
 	recoverable bool
+	// present: presence shows it. announced: others hear that it comes and
+	// goes. watches: it hears of others.
+	present, announced, watches bool
 	// settled: it has joined its topic and whoever ends it makes it leave.
 	// Before that its Subscribe call does. Under session.mu.
 	settled bool
@@ -55,12 +60,13 @@ type SubscribeRequest struct {
 	// Recover asks for what came after Since.
 	Recover bool
 	Since   channel.Position
-	// Recoverable and JoinLeave are the client's wishes, granted where the
+	// Recoverable and JoinLeave are the client's wishes: to be able to recover
+	// later, and to hear who comes and goes. They are granted where the
 	// namespace can.
 	Recoverable bool
 	JoinLeave   bool
-	// Info is shown to other members where there is no grant with its own.
-	Info []byte
+	// Options are what the server wants of it; a grant has its own.
+	Options auth.SubOptions
 }
 
 // Subscription is a granted request. Its owner encodes the reply from it and
@@ -73,6 +79,8 @@ type Subscription struct {
 	WasRecovering bool
 	Recovered     bool
 	Publications  []*channel.Publication
+	// Data is the token's word to the client, raw JSON. Nil for none.
+	Data []byte
 	// ExpiresAt is when it ends unless refreshed, in Unix seconds; 0 is never.
 	ExpiresAt int64
 
@@ -91,30 +99,21 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 			return nil, err
 		}
 	}
-	sb := &sub{
-		session: s, serverSide: r.ServerSide, joinLeave: ns.JoinLeave,
-		recoverable: ns.Policy.Recoverable() && (ns.Recover || r.Recoverable || r.Recover),
-	}
-	chanInfo := r.Info
-	if r.Grant != nil {
-		chanInfo, sb.expiresAt = r.Grant.Info, r.Grant.ExpiresAt
-	}
-	if ns.Presence || ns.JoinLeave {
-		sb.info = s.info(chanInfo)
-	}
-	if err := s.claim(r.Channel, sb); err != nil {
+	sb := newSub(s, ns, &r)
+	sb.name = s.hub.topics.intern(r.Channel)
+	if err := s.claim(sb); err != nil {
 		return nil, err
 	}
-	t, at, err := s.hub.join(ctx, r.Channel, ns, sb)
+	t, at, err := s.hub.join(ctx, ns, sb)
 	if err != nil {
-		s.unclaim(r.Channel, sb)
+		s.unclaim(sb)
 		return nil, err
 	}
 	if !s.settle(sb) {
 		s.hub.leave(sb)
 		return nil, DisconnectConnectionClosed
 	}
-	out := &Subscription{sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover, ExpiresAt: sb.expiresAt}
+	out := &Subscription{sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover, ExpiresAt: sb.expiresAt, Data: r.Options.Data}
 	if r.Recover && sb.recoverable {
 		if err := s.hub.recover(ctx, t, r.Since, out); err != nil {
 			s.forget(sb)
@@ -130,24 +129,47 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	return out, nil
 }
 
-// claim enters sb as the session's subscription to a channel.
-func (s *Session) claim(name string, sb *sub) error {
+// newSub returns a subscription with what the namespace, the token and the
+// client say of it, in the order of their weight.
+func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
+	sb := &sub{session: s, serverSide: r.ServerSide, grant: r.Grant}
+	if r.Grant != nil {
+		r.Options = r.Grant.SubOptions
+		sb.expiresAt = r.Grant.ExpiresAt
+	}
+	o := &r.Options
+	or := func(v *bool, otherwise bool) bool {
+		if v != nil {
+			return *v
+		}
+		return otherwise
+	}
+	sb.present = or(o.Presence, ns.Presence)
+	sb.announced = or(o.JoinLeave, ns.JoinLeave)
+	sb.watches = ns.JoinLeave && or(o.ForcePushJoinLeave, r.JoinLeave)
+	sb.recoverable = ns.Policy.Recoverable() &&
+		or(o.ForceRecovery, or(o.ForcePositioning, ns.Recover || r.Recoverable || r.Recover))
+	if sb.present || sb.announced {
+		sb.info = s.info(o.Info)
+	}
+	return sb
+}
+
+// claim enters sb as the session's subscription to its channel.
+func (s *Session) claim(sb *sub) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.state != sessionConnected {
 		return channel.ErrUnauthorized.With("connect first")
 	}
-	if _, ok := s.mu.subs[name]; ok {
+	if s.mu.subs.get(sb.name) != nil {
 		return channel.ErrAlreadySubscribed.With("one subscription per channel and connection")
 	}
-	if most := s.hub.opts.Limits.ChannelsPerConnection; len(s.mu.subs) >= most {
+	if most := s.hub.opts.Limits.ChannelsPerConnection; len(s.mu.subs.list) >= most {
 		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
 	}
-	if s.mu.subs == nil {
-		s.mu.subs = make(map[string]*sub)
-	}
-	s.mu.subs[s.hub.topics.intern(name)] = sb
+	s.mu.subs.add(sb)
 	return nil
 }
 
@@ -155,24 +177,24 @@ func (s *Session) claim(name string, sb *sub) error {
 func (s *Session) settle(sb *sub) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sb.settled = s.mu.subs[sb.topic.name] == sb
+	sb.settled = s.mu.subs.get(sb.name) == sb
 	return sb.settled
 }
 
 // unclaim takes sb out and reports whether the caller has to make it leave.
-func (s *Session) unclaim(name string, sb *sub) bool {
+func (s *Session) unclaim(sb *sub) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.subs[name] != sb {
+	if s.mu.subs.get(sb.name) != sb {
 		return false
 	}
-	delete(s.mu.subs, name)
+	s.mu.subs.remove(sb)
 	return sb.settled
 }
 
 // forget ends a subscription without a word to the client.
 func (s *Session) forget(sb *sub) {
-	if s.unclaim(sb.topic.name, sb) {
+	if s.unclaim(sb) {
 		s.hub.leave(sb)
 	}
 }
@@ -195,9 +217,9 @@ func (s *Session) Unsubscribe(name string) error {
 		return err
 	}
 	s.mu.Lock()
-	sb := s.mu.subs[name]
+	sb := s.mu.subs.get(name)
 	s.mu.Unlock()
-	if sb != nil && s.unclaim(name, sb) {
+	if sb != nil && s.unclaim(sb) {
 		s.hub.leave(sb)
 	}
 	return nil
@@ -207,9 +229,9 @@ func (s *Session) Unsubscribe(name string) error {
 // It reports whether there was one.
 func (s *Session) unsubscribe(name string, why Unsubscribe) bool {
 	s.mu.Lock()
-	sb := s.mu.subs[name]
+	sb := s.mu.subs.get(name)
 	s.mu.Unlock()
-	if sb == nil || !s.unclaim(name, sb) {
+	if sb == nil || !s.unclaim(sb) {
 		return false
 	}
 	s.hub.leave(sb)
@@ -221,9 +243,9 @@ func (s *Session) unsubscribe(name string, why Unsubscribe) bool {
 func (s *Session) Subscriptions() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]string, 0, len(s.mu.subs))
-	for name := range s.mu.subs {
-		out = append(out, name)
+	out := make([]string, 0, len(s.mu.subs.list))
+	for _, sb := range s.mu.subs.list {
+		out = append(out, sb.name)
 	}
 	return out
 }
@@ -231,12 +253,12 @@ func (s *Session) Subscriptions() []string {
 // RefreshSubscription moves the end of a subscription.
 func (s *Session) RefreshSubscription(g *auth.Grant) error {
 	s.mu.Lock()
-	sb := s.mu.subs[g.Channel]
+	sb := s.mu.subs.get(g.Channel)
 	if sb == nil {
 		s.mu.Unlock()
 		return channel.ErrBadRequest.With("not subscribed to the channel of the token")
 	}
-	sb.expiresAt = g.ExpiresAt
+	sb.grant, sb.expiresAt = g, g.ExpiresAt
 	s.mu.Unlock()
 	s.noteExpiry(g.ExpiresAt)
 	return nil
@@ -281,7 +303,7 @@ func (s *Session) expireSubs() {
 	var due []*sub
 	var next int64
 	s.mu.Lock()
-	for _, sb := range s.mu.subs {
+	for _, sb := range s.mu.subs.list {
 		switch at := sb.expiresAt; {
 		case at == 0:
 		case at <= now:
@@ -297,7 +319,7 @@ func (s *Session) expireSubs() {
 			s.Close(DisconnectSubExpired)
 			return
 		}
-		s.unsubscribe(sb.topic.name, UnsubscribeExpired)
+		s.unsubscribe(sb.name, UnsubscribeExpired)
 	}
 	s.shard.push(message{kind: msgRetime, session: s})
 }

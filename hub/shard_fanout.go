@@ -220,7 +220,7 @@ func (sb *sub) wants(e *Event) bool {
 		sb.last = e.Pub.Offset
 		return true
 	case EventJoin, EventLeave:
-		return sb.joinLeave
+		return sb.watches
 	default:
 		return true
 	}

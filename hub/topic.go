@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"myelin/channel"
@@ -31,6 +30,8 @@ type topic struct {
 		members                   map[string]*channel.ClientInfo
 		// shards counts the subscriptions of each shard.
 		shards []int32
+		// watchers counts the subscriptions that want joins and leaves.
+		watchers int
 	}
 }
 
@@ -75,12 +76,13 @@ func (t *topicTable) get(name string) *topic {
 	return st.mu.topics[name]
 }
 
-// intern returns a copy of name that outlives the frame it came in.
+// intern returns the topic's own copy of name where there is a topic, so that
+// what is kept does not hold a copy each.
 func (t *topicTable) intern(name string) string {
 	if tp := t.get(name); tp != nil {
 		return tp.name
 	}
-	return strings.Clone(name)
+	return name
 }
 
 // all returns the topics of one stripe.
@@ -114,7 +116,7 @@ func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, 
 			st.mu.Unlock()
 			return t, nil
 		}
-		t := &topic{hub: h, name: strings.Clone(name), ns: ns, refs: 1, parts: make([]*part, len(h.shards))}
+		t := &topic{hub: h, name: name, ns: ns, refs: 1, parts: make([]*part, len(h.shards))}
 		t.mu.shards = make([]int32, len(h.shards))
 		t.mu.opening = true
 		st.mu.topics[t.name] = t

@@ -52,16 +52,19 @@ func (r *ring) since(offset uint64, oldest int64) ([]*channel.Publication, bool)
 
 // join attaches a subscription to its topic and returns the top at that
 // moment: what comes after is held back for it.
-func (h *Hub) join(ctx context.Context, name string, ns *Namespace, sb *sub) (*topic, channel.Position, error) {
-	t, err := h.acquire(ctx, name, ns)
+func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel.Position, error) {
+	t, err := h.acquire(ctx, sb.name, ns)
 	if err != nil {
 		return nil, channel.Position{}, err
 	}
-	sb.topic = t
+	sb.topic, sb.name = t, t.name
 	sh := sb.session.shard
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.shards[sh.number]++
+	if sb.watches {
+		t.mu.watchers++
+	}
 	sb.last = t.mu.top.Offset
 	sh.push(message{kind: msgAttach, sub: sb})
 	ns.metrics.Subscriptions.Add(1)
@@ -74,6 +77,9 @@ func (h *Hub) leave(sb *sub) {
 	t.mu.Lock()
 	sh.push(message{kind: msgDetach, sub: sb})
 	t.mu.shards[sh.number]--
+	if sb.watches {
+		t.mu.watchers--
+	}
 	t.departLocked(sb)
 	t.mu.Unlock()
 	t.ns.metrics.Subscriptions.Add(-1)

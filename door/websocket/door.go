@@ -115,13 +115,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// they are taken out and the buffer is let go.
 	early := make([]byte, buffered.Reader.Buffered())
 	_, _ = buffered.Reader.Read(early)
-	wire := d.wire(hs.Protocol, r)
+	o := &opening{wire: d.wire(hs.Protocol, r), connect: r.URL.Query().Get(connectParam), early: early}
 	d.conns.Add(1)
-	if c, ok := newSocket(d, raw); ok {
-		go c.serve(wire, r.URL.Query().Get(connectParam), early)
+	if c, ok := newSocket(d, raw, o); ok {
+		go c.serve()
 		return
 	}
-	go newStream(d, netStream{raw}).serve(wire, r.URL.Query().Get(connectParam), early)
+	go newStream(d, netStream{raw}).serve(o)
 }
 
 // connectParam is the query parameter that may carry a connect request.
@@ -160,7 +160,7 @@ func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.conns.Add(1)
-	newStream(d, &http2Stream{body: r.Body, w: w, rc: rc}).serve(d.wire(chosen, r), r.URL.Query().Get(connectParam), nil)
+	newStream(d, &http2Stream{body: r.Body, w: w, rc: rc}).serve(&opening{wire: d.wire(chosen, r), connect: r.URL.Query().Get(connectParam)})
 }
 
 // refuse answers a request that does not become a connection.

@@ -20,12 +20,27 @@ type socket struct {
 	client
 	tcp *net.TCPConn
 	raw syscall.RawConn
-	// leaving: Close was called; what still comes in is thrown away.
+	// leaving: Close was called. refused: the conversation is over. What still
+	// comes in is thrown away.
 	leaving atomic.Bool
+	refused bool
+	// opening is what came with the request, until it has been handled.
+	opening *opening
+	// turn is held by the waiting goroutine, or by the worker that it waits
+	// for; going is the worker's answer.
+	turn  sync.Mutex
+	going bool
+}
+
+// opening is what a request brings along.
+type opening struct {
+	wire    *conversation.Wire
+	connect string
+	early   []byte
 }
 
 // newSocket returns a socket for a connection that is bare TCP.
-func newSocket(d *Door, conn net.Conn) (*socket, bool) {
+func newSocket(d *Door, conn net.Conn, o *opening) (*socket, bool) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil, false
@@ -34,72 +49,60 @@ func newSocket(d *Door, conn net.Conn) (*socket, bool) {
 	if err != nil {
 		return nil, false
 	}
-	return &socket{client: client{door: d}, tcp: tcp, raw: raw}, true
+	s := &socket{client: client{door: d}, tcp: tcp, raw: raw, opening: o}
+	s.turn.Lock()
+	return s, true
 }
 
-// serve lives as long as the connection.
-func (s *socket) serve(wire *conversation.Wire, connect string, early []byte) {
-	defer func() {
-		s.done()
-		_ = s.tcp.Close()
-	}()
-	going := s.begin(wire, connect, early)
-	if s.conv == nil {
-		return
+// serve lives as long as the connection. It only waits: all that could make
+// its stack grow is done by workers.
+func (s *socket) serve() {
+	going := s.door.workers.do(s)
+	for going && s.raw.Read(readable) == nil {
+		going = s.door.workers.do(s)
 	}
-	var r reader
-	take := r.take(s)
-	for {
-		if err := s.raw.Read(take); err != nil || r.err != nil {
-			return
-		}
-		if r.buf == nil {
-			continue
-		}
-		if going && !s.leaving.Load() {
-			going = s.door.workers.feed(&s.client, (*r.buf)[:r.n])
-		}
-		s.door.workers.buffer.Put(r.buf)
-		r.buf = nil
-	}
+	s.done()
+	_ = s.tcp.Close()
 }
 
-// begin opens the conversation and handles what came with the request.
-func (s *socket) begin(wire *conversation.Wire, connect string, early []byte) bool {
-	if err := s.open(s, wire, connect); err != nil {
+// work opens the conversation the first time, and reads what there is the
+// other times. It reports whether the connection goes on.
+func (s *socket) work(buf []byte) bool {
+	if o := s.opening; o != nil {
+		s.opening = nil
+		if s.open(s, o.wire, o.connect) != nil {
+			s.refused = true
+			return s.conv != nil
+		}
+		s.refused = len(o.early) > 0 && !s.feed(o.early)
+		return true
+	}
+	r := reading{buf: buf}
+	if err := s.raw.Read(r.read); err != nil || r.err != nil {
 		return false
 	}
-	return len(early) == 0 || s.door.workers.feed(&s.client, early)
+	if r.n > 0 && !s.refused && !s.leaving.Load() {
+		s.refused = !s.feed(buf[:r.n])
+	}
+	return true
 }
 
-// reader is the state of one read.
-type reader struct {
-	buf *[]byte
+// reading is one call of RawConn.Read that takes what there is.
+type reading struct {
+	buf []byte
 	n   int
 	err error
 }
 
-// take returns the function for RawConn.Read: it holds a buffer only while
-// there is something to put into it.
-func (r *reader) take(s *socket) func(fd uintptr) bool {
-	pool := &s.door.workers.buffer
-	return func(fd uintptr) bool {
-		buf, _ := pool.Get().(*[]byte)
-		n, err := ignoreEINTR(func() (int, error) { return syscall.Read(int(fd), *buf) })
-		if err == nil && n > 0 {
-			r.buf, r.n = buf, n
-			return true
-		}
-		pool.Put(buf)
-		if errors.Is(err, syscall.EAGAIN) {
-			return false
-		}
-		if err == nil {
-			err = io.EOF
-		}
-		r.err = err
-		return true
+func (r *reading) read(fd uintptr) bool {
+	r.n, r.err = ignoreEINTR(func() (int, error) { return syscall.Read(int(fd), r.buf) })
+	switch {
+	case errors.Is(r.err, syscall.EAGAIN):
+		r.n, r.err = 0, nil
+	case r.err == nil && r.n == 0:
+		r.err = io.EOF
 	}
+	return true
 }
 
 func ignoreEINTR(call func() (int, error)) (int, error) {
@@ -172,9 +175,14 @@ func (s *socket) NotifyWritable(ready func()) {
 	})
 }
 
-func writable(fd uintptr) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}} //nolint:gosec // a descriptor is small
-	n, err := unix.Poll(fds, 0)
+func writable(fd uintptr) bool { return polled(fd, unix.POLLOUT) }
+
+func readable(fd uintptr) bool { return polled(fd, unix.POLLIN) }
+
+// polled asks a descriptor whether something can be done with it now.
+func polled(fd uintptr, events int16) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // a descriptor is small
+	n, err := unix.Poll(fds[:], 0)
 	return err != nil || n > 0
 }
 

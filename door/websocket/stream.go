@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"myelin/conversation"
 	"myelin/internal/pipe"
 )
 
@@ -47,7 +46,7 @@ func newStream(d *Door, b bytestream) *stream {
 }
 
 // serve lives as long as the connection.
-func (s *stream) serve(wire *conversation.Wire, connect string, early []byte) {
+func (s *stream) serve(o *opening) {
 	var writer sync.WaitGroup
 	writer.Go(s.write)
 	defer func() {
@@ -56,15 +55,12 @@ func (s *stream) serve(wire *conversation.Wire, connect string, early []byte) {
 		s.bytes.close()
 		writer.Wait()
 	}()
-	going := true
-	if err := s.open(s, wire, connect); err != nil {
-		going = false
-	}
+	going := s.open(s, o.wire, o.connect) == nil
 	if s.conv == nil {
 		return
 	}
-	if going && len(early) > 0 {
-		going = s.feed(early)
+	if going && len(o.early) > 0 {
+		going = s.feed(o.early)
 	}
 	buf := make([]byte, readBytes)
 	for {

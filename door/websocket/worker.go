@@ -16,65 +16,52 @@ const (
 	readBytes = 4 << 10
 )
 
-// workers handles what connections have read, on goroutines whose stacks may
-// grow because there are few of them.
+// workers handles what connections bring, on goroutines whose stacks may grow
+// because there are few of them.
 type workers struct {
-	tasks  chan *task
-	slots  chan struct{}
-	stop   chan struct{}
-	group  sync.WaitGroup
-	pool   sync.Pool
-	buffer sync.Pool
-}
-
-// task is bytes read for a client.
-type task struct {
-	client *client
-	bytes  []byte
-	done   chan bool
+	tasks chan *socket
+	slots chan struct{}
+	stop  chan struct{}
+	group sync.WaitGroup
 }
 
 func newWorkers() *workers {
-	w := &workers{tasks: make(chan *task), slots: make(chan struct{}, maxWorkers), stop: make(chan struct{})}
-	w.pool.New = func() any { return &task{done: make(chan bool, 1)} }
-	w.buffer.New = func() any { b := make([]byte, readBytes); return &b }
-	return w
+	return &workers{tasks: make(chan *socket), slots: make(chan struct{}, maxWorkers), stop: make(chan struct{})}
 }
 
-// feed has a worker handle bytes and waits for it.
-func (w *workers) feed(c *client, b []byte) bool {
-	t, _ := w.pool.Get().(*task)
-	t.client, t.bytes = c, b
+// do has a worker do what a socket has to do, waits for it, and returns its
+// answer. The caller holds the socket's turn.
+func (w *workers) do(s *socket) bool {
 	select {
-	case w.tasks <- t:
+	case w.tasks <- s:
 	default:
-		w.start(t)
+		w.start(s)
 	}
-	more := <-t.done
-	t.client, t.bytes = nil, nil
-	w.pool.Put(t)
-	return more
+	s.turn.Lock()
+	return s.going
 }
 
-// start gives a task to a new worker, or to the next free one where there may
-// be no more.
-func (w *workers) start(t *task) {
+// start gives a socket to a new worker, or to the next free one where there
+// may be no more.
+func (w *workers) start(s *socket) {
 	select {
 	case w.slots <- struct{}{}:
-		w.group.Go(func() { w.work(t) })
-	case w.tasks <- t:
+		w.group.Go(func() { w.work(s) })
+	case w.tasks <- s:
 	}
 }
 
-func (w *workers) work(t *task) {
+func (w *workers) work(s *socket) {
 	defer func() { <-w.slots }()
 	idle := time.NewTimer(workerIdle)
 	defer idle.Stop()
+	buf := make([]byte, readBytes)
 	for {
-		t.done <- t.client.feed(t.bytes)
+		s.going = s.work(buf)
+		s.turn.Unlock()
 		idle.Reset(workerIdle)
 		select {
-		case t = <-w.tasks:
+		case s = <-w.tasks:
 		case <-idle.C:
 			return
 		case <-w.stop:
