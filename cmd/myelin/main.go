@@ -23,6 +23,7 @@ const (
 // grammar is the command line.
 type grammar struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Demo    demoCommand    `cmd:"" help:"Run a server with live feeds and a page to look at."`
 	Config  configCommand  `cmd:"" help:"Check, print and explain the configuration."`
 	Token   tokenCommand   `cmd:"" help:"Make a token."`
 	Pub     pubCommand     `cmd:"" help:"Publish, from the command line or line by line from standard input."`

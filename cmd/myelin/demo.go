@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"myelin/config"
+	"myelin/demo"
+	"myelin/server"
+)
+
+// demoConfig is the namespaces that the demo's feeds publish to.
+const demoConfig = `
+admin: {listen: ""}
+namespaces:
+  ward: {history: {size: 600, ttl: 5m}}
+  host: {history: {size: 300, ttl: 10m}}
+  chat: {history: {size: 200, ttl: 24h}, presence: true, join_leave: true}
+`
+
+// demoCommand runs a server with live feeds.
+type demoCommand struct {
+	Set []string `help:"Set one key of the server's configuration: a.b=v. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
+}
+
+// Run serves and feeds until a signal comes. The feeds are ordinary clients:
+// they come in by the WebSocket door.
+func (c *demoCommand) Run(ctx context.Context, s streams) error {
+	cfg, err := config.Load(config.Source{
+		Path: "(demo)", Bytes: []byte(demoConfig), Env: os.Environ(), Reserved: reserved(), Set: c.Set, Dev: true,
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	log, err := newLogger(cfg, s)
+	if err != nil {
+		return usageError{err}
+	}
+	srv, err := server.New(cfg, server.Options{Version: version, Logger: log})
+	if err != nil {
+		return usageError{err}
+	}
+	if err := srv.Listen(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n\n", srv.Addr())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var feeds sync.WaitGroup
+	var feedErr error
+	feeds.Go(func() {
+		feedErr = demo.Run(ctx, demo.Options{URL: "ws://" + srv.Addr().String() + "/connection/websocket", Logger: log})
+		if feedErr != nil {
+			cancel()
+		}
+	})
+	err = srv.Run(ctx)
+	cancel()
+	feeds.Wait()
+	if feedErr != nil {
+		return fmt.Errorf("feeds: %w", feedErr)
+	}
+	return err
+}
