@@ -3,6 +3,8 @@ package channeltest
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 
 	"myelin/channel"
 )
@@ -86,6 +88,7 @@ func checkContention(x *exam) {
 				ack, err := x.putIf(name, p, "n", fmt.Sprint(count+1), at)
 				if err == nil {
 					at, count = ack.Offset, count+1
+					runtime.Gosched()
 					break
 				}
 				x.refused(err, "a put in contention", channel.ErrConflict)
@@ -118,8 +121,10 @@ func checkCreateOnce(x *exam) {
 	p := x.statePolicy(keys)
 	var won [writers][keys]uint64
 	var told [writers][keys]uint64
+	var places [keys]atomic.Int64
 	x.parallel(writers, func(i int) {
 		for k := range keys {
+			x.meet(&places[k], writers)
 			ack, err := x.putIf("locks", p, fmt.Sprint(k), fmt.Sprint(i), 0)
 			if err == nil {
 				won[i][k] = ack.Offset

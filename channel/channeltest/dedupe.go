@@ -3,6 +3,7 @@ package channeltest
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"myelin/channel"
 )
@@ -86,8 +87,10 @@ func checkDedupeInParallel(x *exam) {
 	p := x.policy(ids)
 	top := x.subscribe("storm", p)
 	acks := make([][]channel.Ack, publishers)
+	var places [ids]atomic.Int64
 	x.parallel(publishers, func(i int) {
 		for n := range ids {
+			x.meet(&places[n], publishers)
 			acks[i] = append(acks[i], x.named("storm", p, fmt.Sprint(n), fmt.Sprint(n)))
 		}
 	})

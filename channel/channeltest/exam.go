@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ type exam struct {
 	ctx  context.Context
 	e    channel.Engine
 	sink *recorder
+	// broken says that a goroutine of the check has failed.
+	broken atomic.Bool
 }
 
 // open starts e and makes it the engine under test. The context of the start
@@ -48,7 +52,7 @@ func (x *exam) failf(format string, args ...any) {
 
 // leaveOut ends the check as not applying.
 func (x *exam) leaveOut(why string) {
-	panic(failure{fmt.Errorf("%w: %s", errLeftOut, why)})
+	panic(failure{fmt.Errorf("%w: %s", ErrLeftOut, why)})
 }
 
 // needState leaves the check out for an engine without state channels.
@@ -88,18 +92,40 @@ func (x *exam) parallel(n int, run func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			defer caught(&errs[i])
-			run(i)
+			errs[i] = try(func() { run(i) })
+			if errs[i] != nil {
+				x.broken.Store(true)
+			}
 		})
 	}
 	wg.Wait()
 	x.ok(errors.Join(errs...), "in parallel")
 }
 
+// until waits for another goroutine of the check, as briefly as can be.
+func (x *exam) until(condition func() bool) {
+	for !condition() {
+		if x.broken.Load() {
+			x.failf("given up, as another goroutine failed")
+		}
+		if x.f.RealTime {
+			time.Sleep(50 * time.Microsecond)
+		} else {
+			runtime.Gosched()
+		}
+	}
+}
+
+// meet waits until n goroutines have come to the same place.
+func (x *exam) meet(place *atomic.Int64, n int) {
+	place.Add(1)
+	x.until(func() bool { return place.Load() >= int64(n) })
+}
+
 // eventually waits until a condition holds, that is, returns "".
 func (x *exam) eventually(condition func() string) {
 	end := time.Now().Add(x.f.Patience)
-	for {
+	for step := time.Millisecond; ; step = min(2*step, 100*time.Millisecond) {
 		wrong := condition()
 		if wrong == "" {
 			return
@@ -107,7 +133,7 @@ func (x *exam) eventually(condition func() string) {
 		if time.Now().After(end) {
 			x.failf("after %v: %s", x.f.Patience, wrong)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(step)
 	}
 }
 

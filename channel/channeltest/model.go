@@ -29,13 +29,6 @@ func checkModel(x *exam) {
 	})
 }
 
-// try runs a part of a check and returns how it failed.
-func try(run func()) (err error) {
-	defer caught(&err)
-	run()
-	return nil
-}
-
 // model is what a state channel should be.
 type model struct {
 	x    *exam
@@ -115,7 +108,7 @@ func (x *exam) play(t *rapid.T, name string) {
 		case "read":
 			m.read(t)
 		case "remove":
-			m.remove()
+			m.remove(t)
 		case "pass":
 			x.pass(float64(rapid.IntRange(1, 3).Draw(t, "windows")))
 		}
@@ -201,7 +194,7 @@ func (m *model) settle() {
 	}
 	want := len(m.log) + len(ended)
 	m.x.eventually(func() string {
-		if n := len(m.x.sink.got(m.name)); n < want {
+		if _, n := m.x.sink.last(m.name); n < want {
 			return fmt.Sprintf("%d publications, want %d with the ends of %v", n, want, slices.Collect(maps.Keys(ended)))
 		}
 		return ""
@@ -235,7 +228,11 @@ func (m *model) position(i int) channel.Position {
 
 func (m *model) read(t *rapid.T) {
 	i := rapid.IntRange(0, len(m.log)).Draw(t, "since")
-	limit := rapid.SampledFrom([]int{-1, 0, 1, 3}).Draw(t, "limit")
+	m.answers(i, rapid.SampledFrom([]int{-1, 0, 1, 3}).Draw(t, "limit"))
+}
+
+// answers holds what Read says after publication i against the model.
+func (m *model) answers(i, limit int) {
 	first := m.kept()
 	var want []*channel.Publication
 	for _, l := range m.log[max(i, first):] {
@@ -251,13 +248,16 @@ func (m *model) read(t *rapid.T) {
 	}
 }
 
-func (m *model) remove() {
+func (m *model) remove(t *rapid.T) {
 	m.x.ok(m.x.e.Remove(m.x.ctx, m.name, m.p), "Remove")
 	clear(m.entries)
 	m.floor = len(m.log)
 	m.views = nil
 	if m.pager != nil {
 		m.pager.stale = true
+		if rapid.Bool().Draw(t, "page at once") {
+			m.page()
+		}
 	}
 }
 
@@ -291,7 +291,7 @@ func (m *model) page() {
 	}
 }
 
-// compare holds the entries against the model's.
+// compare holds the entries and the edge of the history against the model's.
 func (m *model) compare() {
 	items, at := m.x.snapshot(m.name, m.p)
 	if at != m.position(len(m.log)) {
@@ -305,6 +305,11 @@ func (m *model) compare() {
 		if e := m.entries[k]; items[i].Key != k || items[i].Offset != e.offset || string(items[i].Data) != e.data {
 			m.x.failf("entry %q is %+v, want %q at %d", k, *items[i], e.data, e.offset)
 		}
+	}
+	first := m.kept()
+	m.answers(first, -1)
+	if first > 0 {
+		m.answers(first-1, -1)
 	}
 }
 

@@ -2,6 +2,7 @@ package channeltest
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -127,6 +128,7 @@ func checkReadLimit(x *exam) {
 	x.answer("limit 0", read(at[2], 0), at[6], true)
 	x.answer("limit 0, something gone", read(at[0], 0), at[6], false)
 	x.answer("limit 1", read(at[2], 1), at[6], true, "3")
+	x.answer("limit 2, at the edge", read(at[1], 2), at[6], true, "2", "3")
 	x.answer("limit 2, something gone", read(at[0], 2), at[6], false, "2", "3")
 	x.answer("the exact limit", read(at[2], 4), at[6], true, "3", "4", "5", "6")
 	x.answer("more than there is", read(at[2], 1000), at[6], true, "3", "4", "5", "6")
@@ -217,18 +219,25 @@ func checkAnswerIsMine(x *exam) {
 func checkReadWhilePublishing(x *exam) {
 	const total = 3000
 	p := x.policy(20)
-	var done atomic.Bool
+	var done, rounds atomic.Int64
 	x.parallel(3, func(i int) {
 		if i > 0 {
-			for range total / 2 {
+			for n := range int64(total / 2) {
+				x.until(func() bool { return rounds.Load() >= n/300*4 })
 				x.publish("follow", p, "x")
+				runtime.Gosched()
 			}
-			done.Store(true)
+			done.Add(1)
 			return
 		}
 		at := x.top("follow", p)
 		for {
-			last := done.Load()
+			round := rounds.Add(1)
+			// Now and then so slow that something is evicted meanwhile.
+			for range round % 50 {
+				runtime.Gosched()
+			}
+			last := done.Load() == 2
 			res := x.since("follow", p, at)
 			if len(res.Pubs) > 0 {
 				from := at

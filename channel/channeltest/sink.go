@@ -122,6 +122,19 @@ func (r *recorder) got(name string) []*channel.Publication {
 	return slices.Clone(f.mu.pubs)
 }
 
+// last returns the position of the last publication that came on a channel,
+// and how many came.
+func (r *recorder) last(name string) (channel.Position, int) {
+	f := r.feed(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.mu.pubs)
+	if n == 0 {
+		return channel.Position{}, 0
+	}
+	return f.mu.pubs[n-1].Position, n
+}
+
 // verify fails the exam for what was noticed, and for publications that
 // changed after they were delivered.
 func (r *recorder) verify(x *exam) {
@@ -169,11 +182,11 @@ func digest(p *channel.Publication) uint64 {
 // await waits until a channel's feed has come to a position.
 func (x *exam) await(name string, at channel.Position) []*channel.Publication {
 	x.eventually(func() string {
-		got := x.sink.got(name)
-		if n := len(got); n > 0 && got[n-1].Position == at {
+		last, n := x.sink.last(name)
+		if last == at {
 			return ""
 		}
-		return fmt.Sprintf("%q has got %s, not yet %d", name, offsets(got), at.Offset)
+		return fmt.Sprintf("%q has got %d publications up to %d, not yet %d", name, n, last.Offset, at.Offset)
 	})
 	return x.sink.got(name)
 }

@@ -2,6 +2,7 @@ package channeltest
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"myelin/channel"
@@ -25,21 +26,17 @@ func checkSubscribeRace(x *exam) {
 	for round := range rounds {
 		name := fmt.Sprintf("race:%d", round)
 		var top, last channel.Position
-		var started atomic.Bool
+		var published atomic.Int64
 		x.parallel(2, func(i int) {
 			if i == 0 {
 				for n := range each {
 					last = x.publish(name, p, fmt.Sprint(n)).Position
-					started.Store(true)
+					published.Add(1)
+					runtime.Gosched()
 				}
 				return
 			}
-			for round%3 == 0 && !started.Load() {
-				// Every third round does not begin before the publisher.
-				if _, err := x.e.Read(x.ctx, &channel.ReadRequest{Channel: name, Policy: p}); err != nil {
-					x.failf("Read: %w", err)
-				}
-			}
+			x.until(func() bool { return published.Load() >= int64(round%each) })
 			top = x.subscribe(name, p)
 		})
 		if top == last {
@@ -135,21 +132,27 @@ func checkChurn(x *exam) {
 	p := x.policy(100)
 	const name = "churn"
 	var done atomic.Bool
+	var published atomic.Int64
 	var top channel.Position
 	x.parallel(4, func(i int) {
 		if i > 0 {
 			for !done.Load() {
 				x.publish(name, p, "x")
+				published.Add(1)
+				runtime.Gosched()
 			}
 			return
 		}
 		defer done.Store(true)
-		for range 200 {
+		for round := range int64(200) {
+			x.until(func() bool { return published.Load() >= 3*round })
 			x.subscribe(name, p)
 			x.e.Unsubscribe(name)
 		}
 		top = x.subscribe(name, p)
 	})
+	// Time for an Unsubscribe that comes too late.
+	x.pass(0.5)
 	last := x.publish(name, p, "last")
 	x.chain("after the last Subscribe", after(x.await(name, last.Position), top), top)
 }

@@ -94,7 +94,7 @@ func Run(t *testing.T, f Factory) {
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) {
 			err := f.withDefaults().examine(t, c)
-			if errors.Is(err, errLeftOut) {
+			if errors.Is(err, ErrLeftOut) {
 				t.Skip(err)
 			}
 			if err != nil {
@@ -124,8 +124,8 @@ func (f Factory) examine(t *testing.T, c check) (err error) {
 	return err
 }
 
-// errLeftOut is what a check that does not apply comes to.
-var errLeftOut = errors.New("left out")
+// ErrLeftOut is what a check that does not apply to an engine comes to.
+var ErrLeftOut = errors.New("left out")
 
 // failure is what failf panics with: the way out of a check, however deep.
 type failure struct{ err error }
@@ -139,6 +139,13 @@ func caught(err *error) {
 	default:
 		panic(r)
 	}
+}
+
+// try runs a part of a check and returns how it failed.
+func try(run func()) (err error) {
+	defer caught(&err)
+	run()
+	return nil
 }
 
 // sit runs one check on an engine of its own.
