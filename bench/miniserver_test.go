@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/gobwas/ws"
 
+	"myelin/bench/swarm"
 	"myelin/protocol"
 )
 
@@ -40,6 +42,7 @@ type conduct struct {
 	volatile  bool                                    // subscriptions are not recoverable
 	pings     bool                                    // every delivery comes with a ping
 	fragments bool                                    // messages come in two frames with a control frame between
+	misroutes bool                                    // everybody gets the first channel's publications
 	foreign   bool                                    // the channel has publications of others
 }
 
@@ -172,7 +175,11 @@ func (s *miniServer) channel(name string) *miniChannel {
 }
 
 func (s *miniServer) subscribe(c *miniConn, request *protocol.SubscribeRequest) *protocol.SubscribeResult {
-	channel := s.channel(request.Channel)
+	name := request.Channel
+	if s.conduct.misroutes {
+		name = name[:strings.LastIndexByte(name, '.')] + ".0"
+	}
+	channel := s.channel(name)
 	channel.subscribers = append(channel.subscribers, c)
 	r := &protocol.SubscribeResult{
 		Recoverable: !s.conduct.volatile, Positioned: true, Epoch: "e",
@@ -188,10 +195,12 @@ func (s *miniServer) subscribe(c *miniConn, request *protocol.SubscribeRequest) 
 func (s *miniServer) publish(request *protocol.PublishRequest) error {
 	channel := s.channel(request.Channel)
 	if s.conduct.foreign && len(channel.history) == 0 {
-		foreign := &protocol.Publication{Data: protocol.Raw(`{"somebody":"else"}`), Offset: 1}
-		channel.history = append(channel.history, foreign)
-		if err := s.deliver(request.Channel, channel, foreign); err != nil {
-			return err
+		for i, data := range [][]byte{[]byte(`{"somebody":"else"}`), swarm.AppendPayload(nil, 64, 0, 1<<30, 0)} {
+			foreign := &protocol.Publication{Data: data, Offset: uint64(i + 1)}
+			channel.history = append(channel.history, foreign)
+			if err := s.deliver(request.Channel, channel, foreign); err != nil {
+				return err
+			}
 		}
 	}
 	p := &protocol.Publication{Data: request.Data, Offset: uint64(len(channel.history) + 1)}

@@ -82,10 +82,21 @@ func TestWellBehaved(t *testing.T) {
 	}
 }
 
+// TestMoreThanTheSocketsTake publishes so much at once that the publisher has
+// to wait for the server.
+func TestMoreThanTheSocketsTake(t *testing.T) {
+	_, url := startMini(t, conduct{})
+	o := small(bench.Fanout, url)
+	o.Connections, o.Publications, o.Repeat, o.Size, o.Outstanding = 2, 64, 1, swarm.MaxMessage/2, 64
+	if _, err := bench.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestWrongDeliveries has servers that must not get away with it.
 func TestWrongDeliveries(t *testing.T) {
 	const victim, offset = 3, 20
-	one := func(copies int) func(int, uint64) int {
+	copiesAt := func(offset uint64, copies int) func(int, uint64) int {
 		return func(subscriber int, o uint64) int {
 			if subscriber == victim && o == offset {
 				return copies
@@ -93,6 +104,8 @@ func TestWrongDeliveries(t *testing.T) {
 			return 1
 		}
 	}
+	one := func(copies int) func(int, uint64) int { return copiesAt(offset, copies) }
+	const last = 30/10 + 1 + 30 // the warm-up comes before the publications
 	for name, row := range map[string]struct {
 		scenario string
 		conduct  conduct
@@ -100,6 +113,7 @@ func TestWrongDeliveries(t *testing.T) {
 	}{
 		"lost":          {bench.Fanout, conduct{copies: one(0)}, "1 deliveries were lost"},
 		"twice":         {bench.Fanout, conduct{copies: one(2)}, "1 deliveries came twice or out of order"},
+		"last twice":    {bench.Fanout, conduct{copies: copiesAt(last, 2)}, "1 deliveries came twice or out of order"},
 		"out of order":  {bench.Fanout, conduct{swap: offset}, "6 deliveries came twice or out of order"},
 		"slow and lost": {bench.Latency, conduct{copies: one(0)}, "1 deliveries were lost"},
 		"many twice":    {bench.Many, conduct{copies: func(_ int, o uint64) int { return 1 + int(o)/4 }}, "came twice"},
@@ -116,6 +130,9 @@ func TestWrongDeliveries(t *testing.T) {
 			}
 			if report == nil || len(report.Metrics) == 0 || len(report.Failures) == 0 {
 				t.Errorf("report is %+v, want figures and failures", report)
+			}
+			if row.conduct.forgets && strings.Contains(err.Error(), "were lost") {
+				t.Errorf("error is %v: what the server told is not lost", err)
 			}
 		})
 	}
@@ -134,6 +151,7 @@ func TestRunsThatCannotBeMeasured(t *testing.T) {
 		"subscribe refused": {bench.Idle, conduct{refuse: "subscribe"}, "", `refused subscribe: code 103`},
 		"publish refused":   {bench.Fanout, conduct{refuse: "publish"}, "", `refused publish: code 103`},
 		"disconnected":      {bench.Fanout, conduct{endAt: 7}, "", `code 3012 "no reason"`},
+		"wrong channel":     {bench.Many, conduct{misroutes: true}, "", "to a subscriber of another channel"},
 		"not recoverable":   {bench.Storm, conduct{volatile: true}, "", "is not recoverable"},
 		"tail lost":         {bench.Fanout, conduct{copies: func(_ int, o uint64) int { return int(min(1, max(0, 20-int(o)))) }}, "", "nothing happened for"},
 		"no WebSocket":      {bench.Idle, conduct{}, strings.Replace(web.URL, "http", "ws", 1), "404"},

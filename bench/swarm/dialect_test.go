@@ -84,8 +84,13 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestReplies decodes what the server's encoder writes, all in one message.
-func TestReplies(t *testing.T) {
+// replyRow is what a server says and what the generator makes of it.
+type replyRow struct {
+	reply *protocol.Reply
+	want  swarm.Reply
+}
+
+func replyRows() []replyRow {
 	publication := func(number uint32, offset uint64) *protocol.Publication {
 		return &protocol.Publication{Data: payload(number), Offset: offset}
 	}
@@ -93,10 +98,7 @@ func TestReplies(t *testing.T) {
 		return swarm.Publication{Offset: offset, Run: 0xABCD0123, Number: number}
 	}
 	foreign := &protocol.Publication{Data: protocol.Raw(`{"text":"hello"}`), Offset: 4}
-	rows := []struct {
-		reply *protocol.Reply
-		want  swarm.Reply
-	}{
+	return []replyRow{
 		{&protocol.Reply{}, swarm.Reply{Kind: swarm.ReplyPing}},
 		{
 			&protocol.Reply{Id: 1, Connect: &protocol.ConnectResult{Client: "c", Version: "v", Ping: 25, Pong: true, Session: "s"}},
@@ -143,10 +145,14 @@ func TestReplies(t *testing.T) {
 		},
 		{&protocol.Reply{Id: 2, Subscribe: &protocol.SubscribeResult{}}, swarm.Reply{Kind: swarm.ReplyResult, ID: 2}},
 	}
+}
+
+// TestReplies decodes what the server's encoder writes, all in one message.
+func TestReplies(t *testing.T) {
 	for i, d := range swarm.Dialects() {
 		var message []byte
 		var want []swarm.Reply
-		for n, row := range rows {
+		for n, row := range replyRows() {
 			if n > 0 {
 				message = protocol.AppendDelimiter(message, formats[i])
 			}

@@ -177,7 +177,13 @@ func (m *member) flush() error {
 		return nil
 	}
 	m.out = nil
-	return m.loop.poll.change(m.fd, m.key(), false)
+	if err := m.loop.poll.change(m.fd, m.key(), false); err != nil {
+		return err
+	}
+	if m.publisher != nil {
+		m.publisher.pump()
+	}
+	return nil
 }
 
 // send frames a command built by build in the loop's scratch room.

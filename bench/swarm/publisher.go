@@ -13,11 +13,12 @@ type publisher struct {
 	limit   uint32 // numbers below it may be sent
 }
 
-// pump sends what may be sent.
+// pump sends what may be sent, as long as the socket has room.
 func (p *publisher) pump() {
-	for p.next < p.limit && p.member.state == memberReady && p.member.loop.swarm.ledger.free(p.next) {
+	m := p.member
+	for p.next < p.limit && m.state == memberReady && len(m.out) == 0 && m.loop.swarm.ledger.free(p.next) {
 		if err := p.send(); err != nil {
-			p.member.fail(err)
+			m.fail(err)
 		}
 	}
 }
