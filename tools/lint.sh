@@ -3,6 +3,7 @@
 # is written for. The first run compiles it, which takes minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/steps.sh
 
 version=v2.15.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/myelin/golangci-lint-$version-$(go env GOVERSION)
@@ -21,7 +22,4 @@ if [ ! -x "$linter" ]; then
 fi
 
 config=$PWD/.golangci.yml
-for module in . e2e; do
-    [ -f "$module/go.mod" ] || continue
-    (cd "$module" && "$linter" run --config "$config" --allow-serial-runners "$@" ./...)
-done
+in_modules "$linter" run --config "$config" --allow-serial-runners "$@" ./...

@@ -32,16 +32,32 @@ quietly() {
 
 # silent COMMAND... fails if the command prints anything, and prints it.
 silent() {
-    local output
-    output=$("$@")
-    [ -z "$output" ] || {
-        printf '%s\n' "$output" >&2
-        return 1
-    }
+    local output code=0
+    output=$("$@") || code=$?
+    [ -z "$output" ] || printf '%s\n' "$output" >&2
+    [ "$code" -eq 0 ] && [ -z "$output" ]
 }
 
 # fail MESSAGE... says what is wrong.
 fail() {
     printf '%s\n' "$*" >&2
     return 1
+}
+
+# go_modules prints the directories of the modules that hold code of ours, the
+# main one first. tools/go.mod only pins tools.
+go_modules() {
+    git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod' |
+        xargs -r -n 1 dirname | sort | grep -vx tools
+}
+
+# in_modules COMMAND... runs the command in each of them.
+in_modules() {
+    local module
+    for module in $(go_modules); do
+        (cd "$module" && "$@") || {
+            echo "in module $module" >&2
+            return 1
+        }
+    done
 }

@@ -102,7 +102,8 @@ js() {
     need_go
     need_node
     must_have e2e/js cmd/myelin
-    find_chromium >/dev/null || apt_get chromium
+    # Without a font its screenshots have no text.
+    find_chromium >/dev/null || apt_get chromium fonts-dejavu-core
     CHROMIUM=$(find_chromium)
     export CHROMIUM
     local work

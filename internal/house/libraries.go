@@ -16,16 +16,14 @@ type library struct {
 // libraries is the whole list: a module that is not here may not be imported.
 var libraries = []library{
 	{prefix: "github.com/gobwas/ws", rooms: []string{"door/websocket", "client", "bench"}},
-	{prefix: "github.com/gobwas/httphead", rooms: []string{"door/websocket", "client", "bench"}},
 	{prefix: "github.com/centrifugal/protocol", rooms: []string{"protocol"}},
 	{prefix: "google.golang.org/protobuf", rooms: []string{"protocol"}},
 	{prefix: "github.com/prometheus", rooms: []string{"observe"}},
 	{prefix: "github.com/golang-jwt/jwt", rooms: []string{"auth"}},
 	{prefix: "github.com/MicahParks/jwkset", rooms: []string{"auth"}},
-	{prefix: "golang.org/x/time", rooms: []string{"auth", "hub", "door/api"}},
 	{prefix: "go.yaml.in/yaml", rooms: []string{"config"}},
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
-	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench", "demo"}},
+	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},
 	{prefix: "go.uber.org/goleak", testOnly: true},
 	{prefix: "github.com/rogpeppe/go-internal", testOnly: true},
