@@ -22,7 +22,7 @@ type Client struct {
 	ended  chan struct{} // closed when the loop has ended
 
 	stop context.CancelFunc // ends the loop
-	ctx  context.Context    //nolint:containedctx // the lifetime of the client itself
+	ctx  context.Context    // the lifetime of the client itself
 
 	start sync.Once
 	wg    sync.WaitGroup

@@ -86,23 +86,28 @@ func (p *peer) serve() {
 	p.f.accepted <- p
 	r := bufio.NewReader(p.conn)
 	for {
-		frame, err := ws.ReadFrame(r)
+		h, err := ws.ReadHeader(r)
 		if err != nil {
 			return
 		}
-		if !frame.Header.Masked {
-			p.t.Error("the client sent a frame without a mask")
+		if !h.Masked || h.Length > 1<<20 {
+			p.t.Errorf("the client sent a frame with header %+v", h)
+			return
 		}
-		frame = ws.UnmaskFrameInPlace(frame)
-		switch frame.Header.OpCode {
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(r, payload); err != nil {
+			return
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		switch h.OpCode {
 		case ws.OpClose:
-			p.closed, _ = ws.ParseCloseFrameData(frame.Payload)
+			p.closed, _ = ws.ParseCloseFrameData(payload)
 			_, _ = io.Copy(io.Discard, r)
 			return
 		case ws.OpPong:
 			continue
 		}
-		err = protocol.DecodeCommands(p.f.format, frame.Payload, func(c *protocol.Command) error {
+		err = protocol.DecodeCommands(p.f.format, payload, func(c *protocol.Command) error {
 			p.commands <- c
 			return nil
 		})

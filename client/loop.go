@@ -15,7 +15,7 @@ import (
 // every deadline. Everything else reaches it through channels.
 type loop struct {
 	c   *Client
-	ctx context.Context //nolint:containedctx // the lifetime of the client itself
+	ctx context.Context // the lifetime of the client itself
 
 	phase    phase
 	due      time.Time // in phaseWaiting: when to connect

@@ -22,6 +22,10 @@ const (
 	channelChat      = "chat:lobby"
 )
 
+// maxBackoff keeps the feeds close behind a server that comes back: there are
+// only three of them.
+const maxBackoff = 2 * time.Second
+
 // Options configure Run.
 type Options struct {
 	// URL of the server's WebSocket endpoint, such as
@@ -99,7 +103,7 @@ func procHere() fs.FS { return os.DirFS("/proc") }
 func (f feed) start(ctx context.Context, o *Options) error {
 	log := o.Logger.With("feed", f.name)
 	c, err := client.New(o.URL, client.Options{
-		Token: o.Token, Name: "myelin-demo-" + f.name, Dial: o.Dial,
+		Token: o.Token, Name: "myelin-demo-" + f.name, Dial: o.Dial, MaxBackoff: maxBackoff,
 		Handlers: client.Handlers{
 			OnConnected: func(i client.ConnectedInfo) {
 				log.Debug("connected")

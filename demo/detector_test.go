@@ -125,7 +125,7 @@ func TestDetectorPlacesPeaksOnPeaks(t *testing.T) {
 }
 
 func TestHeartRateOfTheRecord(t *testing.T) {
-	h := newHeart(recordRate)
+	h := newHeart()
 	rates := map[int]float64{} // by second
 	for _, p := range detect(t, millivolts(t)) {
 		bpm, rr, ok := h.beat(p)
@@ -187,7 +187,7 @@ func FuzzDetector(f *testing.F) {
 		for i := range mv {
 			mv[i] = scale * float64(int8(shape[i%len(shape)]))
 		}
-		h := newHeart(recordRate)
+		h := newHeart()
 		for _, p := range detect(t, mv) {
 			if bpm, _, ok := h.beat(p); ok && (bpm < 30 || bpm > 223) {
 				t.Fatalf("%v bpm", bpm)

@@ -5,7 +5,6 @@ import "slices"
 // heart turns R peaks into a heart rate: the median of the last intervals, so
 // that one premature beat does not move it.
 type heart struct {
-	fs   float64
 	last int   // sample of the last peak, -1 if none
 	rr   []int // the last intervals, in samples, oldest first
 }
@@ -19,7 +18,7 @@ const (
 	longestRR  = 2.0
 )
 
-func newHeart(fs float64) *heart { return &heart{fs: fs, last: -1} }
+func newHeart() *heart { return &heart{last: -1} }
 
 // beat takes the next peak. It returns the rate in beats per minute and the
 // interval in milliseconds, or false if the interval cannot be one: after a
@@ -31,7 +30,7 @@ func (h *heart) beat(at int) (bpm float64, rr int, ok bool) {
 		return 0, 0, false
 	}
 	interval := at - last
-	switch seconds := float64(interval) / h.fs; {
+	switch seconds := float64(interval) / recordRate; {
 	case seconds > longestRR:
 		h.rr = h.rr[:0]
 		return 0, 0, false
@@ -42,7 +41,7 @@ func (h *heart) beat(at int) (bpm float64, rr int, ok bool) {
 		h.rr = slices.Delete(h.rr, 0, 1)
 	}
 	h.rr = append(h.rr, interval)
-	return 60 * h.fs / median(h.rr), int(1000*float64(interval)/h.fs + 0.5), true
+	return 60 * recordRate / median(h.rr), int(1000*float64(interval)/recordRate + 0.5), true
 }
 
 func median(values []int) float64 {

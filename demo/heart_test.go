@@ -3,7 +3,7 @@ package demo
 import "testing"
 
 func TestHeart(t *testing.T) {
-	h := newHeart(360)
+	h := newHeart()
 	for i, c := range []struct {
 		at  int
 		bpm float64

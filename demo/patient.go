@@ -45,7 +45,7 @@ func newPatient(ecg record, start time.Time, id string, log *slog.Logger) *patie
 		wall:     wall{start: start},
 		spool:    newSpool(spoolLimit, log),
 		detector: newDetector(recordRate),
-		heart:    newHeart(recordRate),
+		heart:    newHeart(),
 	}
 }
 
@@ -78,7 +78,7 @@ func (p *patient) play(ctx context.Context, c caller) {
 
 // restart begins the detection anew after samples that were left out.
 func (p *patient) restart(at int64) {
-	p.detector, p.heart, p.base = newDetector(recordRate), newHeart(recordRate), at
+	p.detector, p.heart, p.base = newDetector(recordRate), newHeart(), at
 }
 
 // batch takes the k-th batch of samples.

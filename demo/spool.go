@@ -121,7 +121,7 @@ func (s *spool) deliver(ctx context.Context, c caller, p publication) {
 // logRefusal logs the first of many refusals, and every hundredth.
 func (s *spool) logRefusal(p publication, err error) {
 	if s.refused++; s.refused%100 == 1 {
-		s.log.Warn("publication refused", "channel", p.channel, "error", err, "in a row", s.refused)
+		s.log.Warn("publication refused", "channel", p.channel, "error", err, "in_a_row", s.refused)
 	}
 }
 
