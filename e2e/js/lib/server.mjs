@@ -1,0 +1,135 @@
+// The real binary, started for a test and stopped with it.
+import { spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export const SECRET = 'an-e2e-secret-that-is-long-enough-for-hs256';
+export const API_KEY = 'an-e2e-api-key-0123456789';
+
+// The server takes every MYELIN_ variable for configuration, and this is none.
+const { MYELIN_BIN: bin, ...environment } = process.env;
+if (!bin) throw new Error('MYELIN_BIN must name the myelin binary');
+
+/** freePort asks the system for a port that is free now. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const s = createServer();
+    s.on('error', reject);
+    s.listen(0, '127.0.0.1', () => {
+      const { port } = s.address();
+      s.close(() => resolve(port));
+    });
+  });
+}
+
+const config = (port) => `
+listen: 127.0.0.1:${port}
+admin: {listen: ""}
+auth:
+  anonymous: true
+  allowed_origins: ["http://allowed.example"]
+  tokens: {hmac_secret: ${SECRET}}
+api: {key: ${API_KEY}}
+drain: {grace: 0}
+namespaces:
+  open:
+    history: {size: 1000, ttl: 5m}
+    presence: true
+    join_leave: true
+    subscribe: [anonymous]
+    publish: [anonymous]
+    read_presence: [anonymous]
+    read_history: [anonymous]
+  short:
+    history: {size: 5, ttl: 5m}
+    subscribe: [anonymous]
+    publish: [anonymous]
+  plain:
+    subscribe: [anonymous]
+    publish: [anonymous]
+  members:
+    history: {size: 100, ttl: 5m}
+    presence: true
+    subscribe: [user]
+    publish: [subscriber]
+  private:
+    history: {size: 100, ttl: 5m}
+    subscribe: [token]
+    publish: [nobody]
+`;
+
+export class Server {
+  static async start({ port, args, env } = {}) {
+    const s = new Server();
+    s.port = port ?? (await freePort());
+    s.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-'));
+    s.file = join(s.dir, 'myelin.yaml');
+    writeFileSync(s.file, config(s.port));
+    s.args = args ?? ['serve', '--config', s.file];
+    s.env = env ?? {};
+    await s.run();
+    return s;
+  }
+
+  /** run starts the process and waits until it answers. */
+  async run() {
+    this.log = '';
+    this.process = spawn(bin, this.args, { env: { ...environment, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exited = new Promise((resolve) => this.process.on('exit', (code, signal) => resolve({ code, signal })));
+    for (const out of [this.process.stdout, this.process.stderr]) {
+      out.on('data', (b) => { this.log = (this.log + b).slice(-65536); });
+    }
+    let gone = false;
+    this.exited.then(() => { gone = true; });
+    for (let i = 0; i < 200; i++) {
+      if (gone) throw new Error(`the server ended:\n${this.log}`);
+      try {
+        await fetch(this.http('/'));
+        return;
+      } catch {
+        await new Promise((r) => setTimeout(r, 50));
+      }
+    }
+    throw new Error(`the server does not answer:\n${this.log}`);
+  }
+
+  http(path) { return `http://127.0.0.1:${this.port}${path}`; }
+  ws(path) { return `ws://127.0.0.1:${this.port}${path}`; }
+
+  /** signal ends the process and waits for it. */
+  async signal(name = 'SIGTERM') {
+    this.process.kill(name);
+    return this.exited;
+  }
+
+  async stop() {
+    await this.signal('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** api calls the HTTP API and returns the result, or throws the error. */
+  async api(method, params) {
+    const r = await fetch(this.http(`/api/${method}`), {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-API-Key': API_KEY },
+      body: JSON.stringify(params),
+    });
+    const body = await r.json();
+    if (body.error) throw Object.assign(new Error(body.error.message), body.error);
+    return body.result;
+  }
+}
+
+const b64 = (x) => Buffer.from(x).toString('base64url');
+
+/** token signs claims with the server's secret (or another), by HS256. */
+export function token(claims, secret = SECRET) {
+  const text = `${b64('{"alg":"HS256","typ":"JWT"}')}.${b64(JSON.stringify(claims))}`;
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+}
+
+/** inSeconds is a claim's time from now. */
+export const inSeconds = (n) => Math.floor(Date.now() / 1000) + n;

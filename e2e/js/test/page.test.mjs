@@ -1,0 +1,102 @@
+// The page of `myelin demo` in headless Chromium: the ECG moves, the server is
+// killed and started again, the page heals and says what it missed.
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { until } from '../lib/clients.mjs';
+import { freePort, Server } from '../lib/server.mjs';
+
+const flags = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+];
+// Screenshots are kept where SHOTS says, to be looked at.
+const shots = process.env.SHOTS || mkdtempSync(join(tmpdir(), 'myelin-shots-'));
+
+let server;
+let browser;
+let page;
+const errors = [];
+before(async () => {
+  const port = await freePort();
+  server = await Server.start({ port, args: ['demo', '--set', `listen=127.0.0.1:${port}`] });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags });
+  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  page.on('pageerror', (e) => errors.push(e.message));
+  await page.goto(server.http('/'));
+  mkdirSync(shots, { recursive: true });
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  if (!process.env.SHOTS) rmSync(shots, { recursive: true, force: true });
+});
+
+const id = (name) => page.locator(`[data-testid="${name}"]`).first();
+const samples = async () => Number(await id('ecg').getAttribute('data-samples'));
+const connected = () => until('connected', async () => (await id('status').getAttribute('data-state')) === 'connected', 30000);
+
+test('the ECG moves at its true rate', async () => {
+  await connected();
+  await until('samples', async () => (await samples()) > 0, 20000);
+  const [from, at] = [await samples(), Date.now()];
+  await until('3 s of samples', async () => (await samples()) >= from + 3 * 360, 15000);
+  const rate = ((await samples()) - from) / ((Date.now() - at) / 1000);
+  assert.ok(rate > 250 && rate < 500, `${rate} samples a second, want about 360`);
+  await until('a heart rate', async () => Number(await id('bpm').innerText()) > 40, 20000);
+  await page.screenshot({ path: join(shots, 'live.png') });
+});
+
+test('the picture of the ECG changes', async () => {
+  const look = () => id('ecg').evaluate((c) => c.toDataURL?.() ?? c.querySelector('canvas').toDataURL());
+  const first = await look();
+  await until('another picture', async () => (await look()) !== first);
+});
+
+test('telemetry, presence, chat and channels are live', async () => {
+  await until('readings', async () => Number(await id('telemetry').getAttribute('data-readings')) >= 2, 15000);
+  await until('presence', async () => (await id('presence-list').innerText()).length > 0);
+  const say = `hello ${Date.now()}`;
+  await id('chat-input').fill(say);
+  await id('chat-send').click();
+  await until('my words', async () => (await id('chat-log').innerText()).includes(say));
+  await until('channels', async () => (await id('channel-list').innerText()).includes('bed1.ecg'));
+  await id('channel-list').getByText('bed1.hr').first().click();
+  await until('a tail', async () => Number(await id('tail-total').innerText()) > 0, 20000);
+});
+
+test('a cut link is healed with what was missed', async () => {
+  await id('cut').click();
+  await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected');
+  await connected();
+  await until('the log', async () => Number(await id('recovery-log').getAttribute('data-outages')) > 0, 20000);
+  await until('recovered', async () => /recovered/i.test(await id('recovery-log').innerText()), 20000);
+});
+
+test('the server is killed and started again, and the page heals', async () => {
+  const outages = Number(await id('recovery-log').getAttribute('data-outages'));
+  await server.signal('SIGKILL');
+  await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected', 20000);
+  await page.screenshot({ path: join(shots, 'down.png') });
+  await server.run();
+  await connected();
+  const from = await samples();
+  await until('the ECG goes on', async () => (await samples()) > from + 360, 30000);
+  await until('the log', async () => Number(await id('recovery-log').getAttribute('data-outages')) > outages, 30000);
+  await page.screenshot({ path: join(shots, 'healed.png') });
+});
+
+for (const transport of ['http_stream', 'sse']) {
+  test(`the page over ${transport}`, async () => {
+    const other = await browser.newPage();
+    await other.goto(server.http(`/?transport=${transport}`));
+    const ecg = other.locator('[data-testid="ecg"]').first();
+    await until('samples', async () => Number(await ecg.getAttribute('data-samples')) > 720, 30000);
+    await other.close();
+  });
+}
+
+test('nothing went wrong in the page', () => assert.deepEqual(errors, []));
