@@ -3,7 +3,7 @@ import type { Directory } from "./channels/directory.ts";
 import { ChannelsPanel } from "./channels/panel.tsx";
 import { ChatPanel } from "./chat/panel.tsx";
 import type { Room } from "./chat/room.ts";
-import type { Heart } from "./ecg/heart.ts";
+import { rateChannel, type Heart } from "./ecg/heart.ts";
 import { EcgPanel } from "./ecg/panel.tsx";
 import type { Link, Transport } from "./link/link.ts";
 import { OutageLog } from "./strip/outage-log.tsx";
@@ -33,7 +33,7 @@ export function App({ link, theme, forced, heart, host, room, directory, now }: 
       <main>
         <EcgPanel link={link} heart={heart} theme={theme} now={now} />
         <TelemetryPanel link={link} host={host} theme={theme} now={now} />
-        <ChannelsPanel link={link} directory={directory} />
+        <ChannelsPanel link={link} directory={directory} first={rateChannel} />
         <ChatPanel link={link} room={room} />
         <OutageLog link={link} now={now} />
       </main>

@@ -9,12 +9,14 @@ import { Tail } from "./tail.ts";
 interface ChannelsProps {
   readonly link: Link;
   readonly directory: Directory;
+  /** The channel to open first, so that the panel shows by itself what it is for. */
+  readonly first: string;
 }
 
 const shown = 200;
 
 /** The channel browser: what is active, and the live tail of any channel. */
-export function ChannelsPanel({ link, directory }: ChannelsProps) {
+export function ChannelsPanel({ link, directory, first }: ChannelsProps) {
   const wanted = useSignal("");
   const tail = useSignal<Tail | null>(null);
   const open = (channel: string) => {
@@ -22,7 +24,10 @@ export function ChannelsPanel({ link, directory }: ChannelsProps) {
     tail.peek()?.close();
     tail.value = new Tail(link, channel);
   };
-  useEffect(() => () => tail.peek()?.close(), [tail]);
+  useEffect(() => {
+    open(first);
+    return () => tail.peek()?.close();
+  }, [first]);
   return (
     <Panel id="channels" title="Channels" caption="every active channel of the server; open one to watch it">
       <div class="browser">
@@ -122,8 +127,8 @@ function Refusal({ reason }: { readonly reason: string }) {
         The server does not list its channels to this connection: <b>{reason}</b>.
       </p>
       <p>
-        It does with <code>myelin serve --dev</code>, or for a token whose <code>caps</code> allow it. Any channel you may
-        subscribe to still opens by name above.
+        It does with <code>myelin serve --dev</code>; elsewhere the HTTP API's <code>channels</code> tells, to whoever has
+        its key. Any channel you may subscribe to still opens by name above.
       </p>
     </div>
   );
