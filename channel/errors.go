@@ -100,6 +100,39 @@ var (
 	ErrNotSubscribed     = &Error{Code: CodeNotSubscribed, Message: "not subscribed"}
 )
 
+// CodeDoc is one row of the table of codes.
+type CodeDoc struct {
+	Error *Error
+	// Meaning says when it is returned and what to do about it.
+	Meaning string
+}
+
+// Codes returns the table of all codes, in their order.
+func Codes() []CodeDoc {
+	return []CodeDoc{
+		{ErrInternal, "Something failed inside the server; its log says what. Try again later."},
+		{ErrUnauthorized, "The server wants a connection token, or the session has not connected."},
+		{ErrUnknownChannel, "The channel's namespace is not configured."},
+		{ErrPermissionDenied, "The client may not do this here. The message says who may."},
+		{ErrMethodNotFound, "There is no such rpc or API method."},
+		{ErrAlreadySubscribed, "A connection has one subscription per channel."},
+		{ErrLimitExceeded, "A limit of the server was hit. The message says which."},
+		{ErrBadRequest, "The request is malformed. The message says where. Sending it again is no use."},
+		{ErrNotAvailable, "The namespace or this build does not offer it."},
+		{ErrTokenExpired, "Get a fresh token and try again."},
+		{ErrExpired, "The connection or subscription has expired."},
+		{ErrTooManyRequests, "Slow down, then try again."},
+		{ErrUnrecoverable, "What came after the given position is not kept any more, or the epoch has changed. Read the state anew."},
+		{ErrConcurrentPages, "Reserved by the client protocol; not sent."},
+		{ErrUnavailable, "The engine, the key set or the server is not there now. Try again with the same id."},
+		{ErrConflict, "A compare-and-set found another offset than expected."},
+		{ErrUnknownOutcome, "The publish may or may not have been done. Trying again is safe with the same id only."},
+		{ErrUnsupported, "The engine cannot do it."},
+		{ErrTooLarge, "The data, key, id or request is larger than allowed."},
+		{ErrNotSubscribed, "The operation needs a subscription."},
+	}
+}
+
 // Public returns what a client may see of err: err itself where it is an
 // *Error, stripped of its cause, else ErrInternal.
 func Public(err error) *Error {

@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 
 	"myelin/console"
+	"myelin/door/api"
 	"myelin/door/emulation"
 	"myelin/door/httpstream"
 	"myelin/door/sse"
@@ -26,6 +27,12 @@ func (s *Server) mainRoutes() http.Handler {
 		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
 	}
 	mux.Handle("/emulation", s.guard(emulation.New(emulation.Options{Host: s.host, Node: s.hub.Node(), Metrics: s.metrics})))
+	calls := s.guard(api.New(api.Options{
+		Hub: s.hub, Key: string(s.cfg.API.Key), Insecure: s.cfg.API.Insecure,
+		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
+	}))
+	mux.Handle(api.Prefix, calls)
+	mux.Handle("/api", calls)
 	mux.Handle("/", console.Handler())
 	if s.cfg.DevMode {
 		s.operatorRoutes(mux)

@@ -274,7 +274,7 @@ func (m *model) page() {
 	} else {
 		r.Cursor = m.pager.next
 		next, err := m.x.e.Snapshot(m.x.ctx, r)
-		if m.pager.stale && err != nil && errors.Is(err, channel.ErrConcurrentPages) {
+		if m.pager.stale && err != nil && errors.Is(err, channel.ErrUnrecoverable) {
 			m.pager = nil
 			return
 		}

@@ -67,17 +67,17 @@ func checkOversize(x *exam) {
 	p := x.policy(10)
 	r := &channel.PublishRequest{Channel: "over", Policy: p, ID: strings.Repeat("i", channel.MaxIDBytes+1)}
 	_, err := x.e.Publish(x.ctx, r)
-	x.refused(err, "an id one byte too long", channel.ErrBadRequest)
+	x.refused(err, "an id one byte too long", channel.ErrTooLarge)
 	r.Policy = x.ephemeral()
 	r.Channel = "over:nothing"
 	_, err = x.e.Publish(x.ctx, r)
-	x.refused(err, "an id one byte too long, on an ephemeral channel", channel.ErrBadRequest)
+	x.refused(err, "an id one byte too long, on an ephemeral channel", channel.ErrTooLarge)
 	x.needState()
 	s := x.statePolicy(10)
 	for _, op := range []channel.Op{channel.OpPut, channel.OpDelete} {
 		key := &channel.PublishRequest{Channel: "over:state", Policy: s, Op: op, Key: strings.Repeat("k", channel.MaxKeyBytes+1)}
 		_, err = x.e.Publish(x.ctx, key)
-		x.refused(err, "a key one byte too long", channel.ErrBadRequest)
+		x.refused(err, "a key one byte too long", channel.ErrTooLarge)
 		key.Key = ""
 		_, err = x.e.Publish(x.ctx, key)
 		x.refused(err, "an empty key", channel.ErrBadRequest)

@@ -187,7 +187,7 @@ func checkCursor(x *exam) {
 		if err == nil && len(page.Items) == 0 && page.Next == "" {
 			continue
 		}
-		x.refused(err, fmt.Sprintf("the cursor %q", cursor), channel.ErrBadRequest, channel.ErrConcurrentPages)
+		x.refused(err, fmt.Sprintf("the cursor %q", cursor), channel.ErrBadRequest, channel.ErrUnrecoverable)
 	}
 	for _, k := range []string{"a", "b", "c"} {
 		x.put("cursor", p, k, "")
@@ -199,5 +199,5 @@ func checkCursor(x *exam) {
 	// Whoever has the first page cannot find out what became of it, so the
 	// snapshot must not go on.
 	_, err := x.e.Snapshot(x.ctx, r)
-	x.refused(err, "a page after Remove", channel.ErrConcurrentPages)
+	x.refused(err, "a page after Remove", channel.ErrUnrecoverable)
 }
