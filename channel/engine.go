@@ -20,7 +20,8 @@ import (
 //     be gone.
 //   - Methods may be called from any goroutine. Errors are *Error.
 type Engine interface {
-	// Start begins delivery to s. It is called once, before anything else.
+	// Start begins delivery to s. It is called once, before anything else. ctx
+	// bounds the start, not what follows.
 	Start(ctx context.Context, s Sink) error
 	// Publish orders and keeps one publication and returns after what the
 	// policy's durability asks. The engine owns r.Data, r.Tags and r.Info
@@ -48,7 +49,8 @@ type Engine interface {
 
 // Sink is where an engine delivers, which is the node's hub. Calls come in
 // order per channel, from few goroutines. A Sink must not block and must not
-// call the engine back from these calls.
+// call the engine back from these calls; nor may it take a lock in them that
+// anybody holds while calling the engine.
 type Sink interface {
 	// Deliver hands over one publication of a subscribed channel.
 	Deliver(p *Publication)
@@ -79,8 +81,8 @@ type PublishRequest struct {
 	Tags        map[string]string
 	Info        *ClientInfo
 	// ID makes a retry safe: within the policy's window the same ID on the
-	// same channel gives the same Ack. Empty means no such promise. At most
-	// MaxIDBytes.
+	// same channel gives the same Ack, whatever else has changed: it is looked
+	// at before Expect. Empty means no such promise. At most MaxIDBytes.
 	ID string
 	// Op, Key, Expect and TTL are for state channels.
 	Op  Op
@@ -139,7 +141,9 @@ type ReadResult struct {
 type SnapshotRequest struct {
 	Channel string
 	Policy  *Policy
-	// Cursor is "" for the first page, else the Next of the page before.
+	// Cursor is "" for the first page, else the Next of the page before. Where
+	// the channel was emptied or got a new epoch since the first page, the
+	// answer is ErrUnrecoverable and the snapshot begins anew.
 	Cursor string
 	// Limit is how many entries at most; 0 or less takes the engine's own.
 	Limit int

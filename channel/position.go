@@ -7,7 +7,8 @@ const MaxOffset = 1 << 53
 // Position is a place in a channel's sequence. The zero Position is before
 // everything and claims no epoch.
 type Position struct {
-	// Epoch names a span of unbroken continuity of one channel.
+	// Epoch names a span of unbroken continuity of one channel: 1 to 64
+	// letters, digits, "-" and "_".
 	Epoch string
 	// Offset is that of the last publication seen; 0 is before the first.
 	Offset uint64

@@ -3,13 +3,15 @@ package channel
 // Op says what a publication does to its channel.
 type Op uint8
 
-// The operations. A log channel knows OpAppend only.
+// The operations. A log channel takes OpAppend only, a state channel OpPut and
+// OpDelete.
 const (
 	// OpAppend adds to the sequence.
 	OpAppend Op = iota
 	// OpPut sets the entry of a key in a state channel.
 	OpPut
-	// OpDelete removes the entry of a key.
+	// OpDelete removes the entry of a key. It is published even where there is
+	// none.
 	OpDelete
 	// OpExpire is what an engine emits when the entry of a key has outlived
 	// its time.

@@ -11,8 +11,8 @@
 // # Promises
 //
 // It keeps the contract of [channel.Engine], with dense offsets: Prev is
-// always offset-1. A channel comes to be at its first use, with a random
-// epoch, and goes when nobody subscribes to it, nothing of it is kept and the
+// always offset-1. A channel comes to be at its first use, be it only a read,
+// with a random epoch, and goes when nobody subscribes to it, nothing of it is kept and the
 // policy's MetaTTL has passed since its last use. A log channel that is
 // ephemeral (HistorySize 0) goes when its last subscriber does; while it has
 // none, each of its publications is acknowledged at offset 1 of an epoch of
@@ -33,7 +33,8 @@
 //
 // All methods may be called from any goroutine. Publications of one channel
 // are ordered and delivered under the lock of its book, so a Sink that blocks
-// blocks that channel, and one that calls the engine back may deadlock.
+// blocks that channel, and one that calls the engine back may deadlock; so may
+// one whose Deliver takes a lock that is held while the engine is called.
 // Different channels do not wait for each other.
 //
 // # Limits

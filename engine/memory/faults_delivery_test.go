@@ -70,6 +70,11 @@ func deliveryFaults() []fault {
 		{"large payloads are cut", func(b *bent) {
 			b.requests(func(r *channel.PublishRequest) { r.Data = r.Data[:min(len(r.Data), 64<<10)] })
 		}, []string{"payload/sizes"}},
+	}
+}
+
+func subscribeFaults() []fault {
+	return []fault{
 		{"Subscribe tells an old top", func(b *bent) {
 			b.subscribe = func(ctx context.Context, name string, p *channel.Policy) (channel.Position, error) {
 				old, err := b.Engine.Read(ctx, &channel.ReadRequest{Channel: name, Policy: p})

@@ -10,7 +10,7 @@ import (
 	"myelin/channel"
 )
 
-func readFaults() []fault {
+func completenessFaults() []fault {
 	return []fault{
 		{"every answer is said to be complete", func(b *bent) {
 			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) { res.Complete = !r.Reverse })
@@ -31,6 +31,16 @@ func readFaults() []fault {
 				}
 			})
 		}, []string{"read/size-edge", "expiry/history-while-publishing", "read/limit"}},
+		{"a position beyond the top is complete", func(b *bent) {
+			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) {
+				res.Complete = res.Complete || r.Since.Offset > res.Top.Offset && r.Since.Epoch == res.Top.Epoch
+			})
+		}, []string{"read/foreign-position"}},
+	}
+}
+
+func readFaults() []fault {
+	return []fault{
 		{"one publication too few is kept", func(b *bent) {
 			b.policies(func(p *channel.Policy) { p.HistorySize = max(0, p.HistorySize-1) })
 		}, []string{"read/size-edge", "read/reverse", "read/pages"}},
@@ -43,11 +53,6 @@ func readFaults() []fault {
 		{"history expires too early", func(b *bent) {
 			b.policies(func(p *channel.Policy) { p.HistoryTTL /= 2 })
 		}, []string{"expiry/history", "expiry/history-while-publishing"}},
-		{"a position beyond the top is complete", func(b *bent) {
-			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) {
-				res.Complete = res.Complete || r.Since.Offset > res.Top.Offset && r.Since.Epoch == res.Top.Epoch
-			})
-		}, []string{"read/foreign-position"}},
 		{"the epoch of a position is not looked at", func(b *bent) {
 			b.read = func(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
 				c := *r
@@ -282,6 +287,11 @@ func stateFaults() []fault {
 		{"entries leave with the history", func(b *bent) {
 			b.policies(func(p *channel.Policy) { p.KeyTTL = p.HistoryTTL })
 		}, []string{"state/outlives-history"}},
+	}
+}
+
+func casFaults() []fault {
+	return []fault{
 		{"the expected offset is not looked at", func(b *bent) {
 			b.requests(func(r *channel.PublishRequest) { r.Expect = nil })
 		}, []string{"cas/expect", "cas/contention", "cas/create-once", "remove/entries", "model/state"}},
@@ -373,7 +383,7 @@ func snapshotFaults() []fault {
 		{"a snapshot goes on after Remove", func(b *bent) {
 			b.snapshot = func(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
 				page, err := b.Engine.Snapshot(ctx, r)
-				if errors.Is(err, channel.ErrConcurrentPages) {
+				if errors.Is(err, channel.ErrUnrecoverable) {
 					res, _ := b.Engine.Read(ctx, &channel.ReadRequest{Channel: r.Channel, Policy: r.Policy})
 					return channel.StatePage{At: res.Top}, nil
 				}

@@ -17,7 +17,10 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(deliveryFaults(), lifeFaults(), readFaults(), idFaults(), stateFaults(), snapshotFaults(), refusalFaults())
+	return slices.Concat(
+		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), idFaults(),
+		stateFaults(), casFaults(), snapshotFaults(), refusalFaults(),
+	)
 }
 
 // TestPlantedFaultsAreFound proves that the suite can fail: every fault is

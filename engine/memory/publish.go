@@ -26,12 +26,15 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	if err := alive(ctx); err != nil {
 		return channel.Ack{}, err
 	}
+	if err := checkOp(r.Policy, r); err != nil {
+		return channel.Ack{}, err
+	}
 	t, err := e.open(r.Channel, r.Policy, false)
 	if err != nil {
 		return channel.Ack{}, err
 	}
 	if t.b == nil {
-		return e.publishUnheard(t, r)
+		return publishUnheard(t, r), nil
 	}
 	defer e.leave(t)
 	return e.publish(t, r)
@@ -39,23 +42,22 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 
 // publishUnheard publishes on an ephemeral channel without a subscriber, of
 // which nothing is kept but the id.
-func (e *Engine) publishUnheard(t turn, r *channel.PublishRequest) (channel.Ack, error) {
-	if err := checkOp(r.Policy, r); err != nil {
-		return channel.Ack{}, err
-	}
+func publishUnheard(t turn, r *channel.PublishRequest) channel.Ack {
 	at := channel.Position{Epoch: newEpoch(), Offset: 1}
 	dup := false
 	if r.ID != "" {
 		at, dup = t.s.ids.claim(r.Channel, r.ID, at, t.now.mono, later(t.now.mono, dedupeWindow(r.Policy)))
 	}
-	return channel.Ack{Position: at, Duplicate: dup}, nil
+	return channel.Ack{Position: at, Duplicate: dup}
 }
 
 // publish publishes on a book.
 func (e *Engine) publish(t turn, r *channel.PublishRequest) (channel.Ack, error) {
 	b, p, now := t.b, t.b.mu.policy, t.now.mono
-	if err := checkOp(p, r); err != nil {
-		return channel.Ack{}, err
+	if p != r.Policy {
+		if err := checkOp(p, r); err != nil {
+			return channel.Ack{}, err
+		}
 	}
 	if r.ID != "" {
 		if at, ok := t.s.ids.find(r.Channel, r.ID, now); ok {

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"maps"
 	"sync"
 
 	"myelin/channel"
@@ -15,6 +16,8 @@ type shard struct {
 	mu struct {
 		sync.RWMutex
 		books map[string]*book
+		// peak is how many books the map had room for.
+		peak int
 	}
 	// due holds the books that have something due. Its lock is taken under
 	// that of a book.
@@ -41,10 +44,17 @@ func (s *shard) bury(b *book, name string) {
 		return
 	}
 	delete(s.mu.books, name)
-	if len(s.mu.books) == 0 {
-		s.mu.books = nil
+	if s.mu.peak < shrinkFrom || len(s.mu.books) > s.mu.peak/8 {
+		return
 	}
+	// A map does not shrink by itself, nor does a clone of it.
+	smaller := make(map[string]*book, len(s.mu.books))
+	maps.Copy(smaller, s.mu.books)
+	s.mu.books, s.mu.peak = smaller, len(smaller)
 }
+
+// shrinkFrom is how many books a map must have had to be worth shrinking.
+const shrinkFrom = 64
 
 // turn is one caller's turn at a book, whose lock it holds. The book is nil
 // where nothing is kept of the channel.
@@ -116,13 +126,15 @@ func (e *Engine) admit(name string, p *channel.Policy) error {
 		return err
 	}
 	if p == nil {
-		return channel.ErrBadRequest.With("the request has no policy")
+		return errNoPolicy
 	}
 	if p.Durability > channel.DurabilityMemory {
 		return channel.ErrUnsupported.With("the memory engine survives no restart; use durability memory, or another engine")
 	}
 	return nil
 }
+
+var errNoPolicy = channel.ErrBadRequest.With("the request has no policy; the engine needs that of the namespace")
 
 // create returns the book of a channel that seemed to have none.
 func (e *Engine) create(s *shard, name string, p *channel.Policy) (*book, error) {
@@ -143,5 +155,6 @@ func (e *Engine) create(s *shard, name string, p *channel.Policy) (*book, error)
 		s.mu.books = make(map[string]*book)
 	}
 	s.mu.books[b.name()] = b
+	s.mu.peak = max(s.mu.peak, len(s.mu.books))
 	return b, nil
 }

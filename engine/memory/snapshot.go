@@ -51,7 +51,7 @@ func parseCursor(s string) (c cursor, ok bool) {
 
 // Snapshot returns a page of the entries of a state channel. A page is that
 // of its own moment; At is that of the first page. Where the channel was
-// removed or got a new epoch since then, the answer is ErrConcurrentPages and
+// removed or got a new epoch since then, the answer is ErrUnrecoverable and
 // the snapshot has to begin anew.
 func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
 	if err := alive(ctx); err != nil {
@@ -77,7 +77,7 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 			return channel.StatePage{}, channel.ErrBadRequest.With("the cursor is not one of a page before")
 		}
 		if begun.at.Epoch != c.at.Epoch || begun.removals != c.removals {
-			return channel.StatePage{}, channel.ErrConcurrentPages.With("the channel was emptied since the first page; begin anew")
+			return channel.StatePage{}, channel.ErrUnrecoverable.With("the channel was emptied since the first page; begin anew")
 		}
 		c = begun
 	}
