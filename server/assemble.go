@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,18 @@ func newEngine(c *config.Config) (channel.Engine, error) {
 	default:
 		return nil, fmt.Errorf("engine.kind %q is not in this build", c.Engine.Kind)
 	}
+}
+
+// newCertificate returns the main listener's certificate, nil without TLS.
+func newCertificate(c *config.Config) (*tls.Certificate, error) {
+	if c.TLS.CertFile == "" {
+		return nil, nil //nolint:nilnil // no certificate is a valid answer
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return &pair, nil
 }
 
 // newVerifier returns what checks tokens.

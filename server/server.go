@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
+	// closeTimeout is how long the engine may take to put things in order.
+	closeTimeout = 10 * time.Second
 )
 
 // Options is what New needs beside the configuration.
@@ -54,11 +57,13 @@ type Server struct {
 	ctx  context.Context
 	stop context.CancelFunc
 
+	certificate     *tls.Certificate
 	main, admin     *http.Server
 	mainLn, adminLn net.Listener
 }
 
-// New assembles a server. It touches no address and no peer.
+// New assembles a server. It touches no address and no peer. Who does not Run
+// it closes it.
 func New(c *config.Config, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -66,31 +71,43 @@ func New(c *config.Config, o Options) (*Server, error) {
 	s := &Server{cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth()}
 	s.metrics.Info(o.Version, c.Engine.Kind)
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	if err := s.assemble(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// assemble builds the rooms from the ground up.
+func (s *Server) assemble() error {
+	c := s.cfg
 	var err error
 	if s.origins, err = auth.NewOrigins(c.Auth.AllowedOrigins); err != nil {
-		return nil, fmt.Errorf("auth.allowed_origins: %w", err)
+		return fmt.Errorf("auth.allowed_origins: %w", err)
 	}
-	if s.engine, err = newEngine(c); err != nil {
-		return nil, err
+	if s.certificate, err = newCertificate(c); err != nil {
+		return err
 	}
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
-		return nil, err
+		return err
+	}
+	if s.engine, err = newEngine(c); err != nil {
+		return err
 	}
 	if s.hub, err = newHub(c, nodeID(), s.engine, s.metrics, s.log); err != nil {
-		return nil, err
+		return err
 	}
-	if err = s.engine.Start(s.ctx, s.hub); err != nil {
-		return nil, err
+	if err := s.engine.Start(s.ctx, s.hub); err != nil {
+		return err
 	}
 	s.host = conversation.NewHost(s.ctx, conversation.Options{
 		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
-		Version: o.Version, Metrics: s.metrics, Logger: s.log,
+		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
 	})
 	s.main = s.httpServer(s.mainRoutes())
 	if c.Admin.Listen != "" {
 		s.admin = s.httpServer(s.adminRoutes())
 	}
-	return s, nil
+	return nil
 }
 
 // nodeID names this process: where it runs, and which run of it.
@@ -166,8 +183,9 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) serve(srv *http.Server, ln net.Listener) error {
-	if s.cfg.TLS.CertFile != "" {
-		return srv.ServeTLS(ln, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+	if s.certificate != nil {
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*s.certificate}, MinVersion: tls.VersionTLS12}
+		return srv.ServeTLS(ln, "", "")
 	}
 	return srv.Serve(ln)
 }
@@ -191,7 +209,21 @@ func (s *Server) drain(gently bool) error {
 	err := s.hub.Drain(ctx, s.cfg.Drain.Rate)
 	s.hub.Close()
 	closing.Wait()
-	_ = s.main.Close()
+	return errors.Join(err, s.Close())
+}
+
+// Close lets go of everything at once. It is for a server that does not run;
+// Run ends with it.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	if s.main != nil {
+		_ = s.main.Close()
+	}
+	if s.hub != nil {
+		s.hub.Close()
+	}
 	for _, d := range s.sockets {
 		d.Wait()
 	}
@@ -199,5 +231,16 @@ func (s *Server) drain(gently bool) error {
 	if s.admin != nil {
 		_ = s.admin.Close()
 	}
-	return errors.Join(err, s.engine.Close(ctx), s.verifier.Close())
+	for _, ln := range []net.Listener{s.mainLn, s.adminLn} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close(ctx))
+	}
+	if s.verifier != nil {
+		errs = append(errs, s.verifier.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -43,7 +44,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 		return usageError{err}
 	}
 	if err := srv.Listen(ctx); err != nil {
-		return err
+		return errors.Join(err, srv.Close())
 	}
 	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n\n", srv.Addr())
 	ctx, cancel := context.WithCancel(ctx)

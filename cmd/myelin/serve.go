@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -56,7 +57,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return usageError{err}
 	}
 	if err := srv.Listen(ctx); err != nil {
-		return err
+		return errors.Join(err, srv.Close())
 	}
 	if c.Dev {
 		fmt.Fprintf(s.err, "myelin %s --dev: everybody on this machine may do everything. http://%s\n", version, srv.Addr())
