@@ -189,6 +189,11 @@ func (p *peer) frame(op ws.OpCode, payload []byte) {
 	}
 }
 
+// writeText sends one message of the peer's encoding.
+func writeText(p *peer, b []byte) error {
+	return ws.WriteFrame(p.conn, ws.NewFrame(p.op(), true, b))
+}
+
 func (p *peer) raw(b []byte) {
 	p.t.Helper()
 	if _, err := p.conn.Write(b); err != nil {

@@ -32,8 +32,8 @@ type Options struct {
 	Token string
 	// GetToken returns a fresh token: before the first connect if Token is
 	// empty, before the token expires, and when the server says it has. It is
-	// called outside the callback goroutine. If it returns ErrUnauthorized the
-	// client ends.
+	// called outside the callback goroutine, and must return when ctx ends, which
+	// is when the client does. If it returns ErrUnauthorized the client ends.
 	GetToken func(ctx context.Context) (string, error)
 
 	// Protobuf selects the binary encoding. The default is JSON, where every

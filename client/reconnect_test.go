@@ -162,6 +162,27 @@ func TestSlowCallbackIsNotSilence(t *testing.T) {
 	})
 }
 
+// Nor is it a command that the server did not answer in time.
+func TestSlowCallbackIsNotTimeout(t *testing.T) {
+	virtual(t, func(t *testing.T, f *fake) {
+		var j journal
+		h := j.handlers()
+		h.OnMessage = func([]byte) { time.Sleep(time.Minute) }
+		c := f.start(client.Options{MaxEvents: 1, Timeout: 5 * time.Second, Handlers: h})
+		p := f.accept()
+		p.connect(&protocol.ConnectResult{})
+		j.take()
+		f.subscribe(c, "a", j.sub(client.SubOptions{}))
+		cmd := p.next()
+		for i := range 3 {
+			p.send(&protocol.Reply{Push: &protocol.Push{Message: &protocol.Message{Data: fmt.Append(nil, i)}}})
+		}
+		go p.send(&protocol.Reply{Id: cmd.GetId(), Subscribe: &protocol.SubscribeResult{}})
+		time.Sleep(10 * time.Minute)
+		equal(t, j.take(), "subscribed :0 recovered=false/false")
+	})
+}
+
 func TestDisconnectCodes(t *testing.T) {
 	for _, c := range []struct {
 		code     ws.StatusCode
@@ -381,7 +402,8 @@ func TestFragmentsAndControlFramesBetween(t *testing.T) {
 			raw = append(raw, ws.MustCompileFrame(ws.NewPingFrame(nil))...)
 		}
 		p.raw(raw)
-		equal(t, j.take(), `message "héllo"`, "message 2")
+		p.raw(raw)
+		equal(t, j.take(), `message "héllo"`, "message 2", `message "héllo"`, "message 2")
 		p.quiet()
 	})
 }

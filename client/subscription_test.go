@@ -159,6 +159,27 @@ func TestUnsubscribe(t *testing.T) {
 	})
 }
 
+// The reply to a subscribe that is no longer wanted changes nothing.
+func TestUnsubscribeBeforeTheReply(t *testing.T) {
+	virtual(t, func(t *testing.T, f *fake) {
+		var j journal
+		c := f.start(client.Options{})
+		s := f.subscribe(c, "a", j.sub(client.SubOptions{}))
+		p := f.accept()
+		p.connect(&protocol.ConnectResult{})
+		first := p.next()
+		s.Unsubscribe()
+		second := p.next()
+		if second.GetUnsubscribe() == nil {
+			t.Fatalf("command %v", second)
+		}
+		p.send(&protocol.Reply{Id: first.GetId(), Subscribe: &protocol.SubscribeResult{}})
+		p.send(&protocol.Reply{Id: second.GetId(), Unsubscribe: &protocol.UnsubscribeResult{}})
+		equal(t, j.take(), "unsubscribed 0 unsubscribe called")
+		p.quiet()
+	})
+}
+
 func TestUnsubscribeThatFailsDropsTheConnection(t *testing.T) {
 	virtual(t, func(t *testing.T, f *fake) {
 		c := f.start(client.Options{})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"runtime/metrics"
 	"time"
 )
@@ -109,7 +110,7 @@ func (m *machine) sample(now time.Time) telemetry {
 
 	if !m.at.IsZero() {
 		seconds := now.Sub(m.at).Seconds()
-		t.CPU = share(m.last.cpu, c.cpu)
+		t.CPU = math.Round(share(m.last.cpu, c.cpu)*1e4) / 1e4
 		t.Net.RX, t.Net.TX = perSecond(m.last.net, c.net, seconds)
 		t.Disk.Read, t.Disk.Write = perSecond(m.last.disk, c.disk, seconds)
 	}
@@ -125,17 +126,17 @@ func share(before, after cpuTime) float64 {
 	return min(float64(after.busy-before.busy)/float64(after.total-before.total), 1)
 }
 
-// perSecond returns the rates between two readings. A counter that has shrunk
+// perSecond returns the rates between two readings, in whole bytes. A counter that has shrunk
 // was reset, or a device has gone: then nothing is known.
 func perSecond(before, after traffic, seconds float64) (in, out float64) {
 	if seconds <= 0 {
 		return 0, 0
 	}
 	if after.in >= before.in {
-		in = float64(after.in-before.in) / seconds
+		in = math.Round(float64(after.in-before.in) / seconds)
 	}
 	if after.out >= before.out {
-		out = float64(after.out-before.out) / seconds
+		out = math.Round(float64(after.out-before.out) / seconds)
 	}
 	return in, out
 }
