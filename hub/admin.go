@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -146,33 +147,65 @@ func (t Target) check() error {
 }
 
 // Subscribe subscribes sessions to a channel in the server's name and returns
-// how many. Sessions that are subscribed already do not count.
+// how many. Sessions that are subscribed already do not count. Where some
+// could not be, the others are, and the error is that of the first.
 func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int, error) {
 	if err := to.check(); err != nil {
 		return 0, err
 	}
-	if _, err := h.Namespace(r.Channel); err != nil {
+	ns, err := h.Namespace(r.Channel)
+	if err != nil {
 		return 0, err
+	}
+	if r.Recover && !ns.Policy.Recoverable() {
+		return 0, channel.ErrNotAvailable.With("history is off in namespace \"" + ns.Policy.Namespace + "\"")
 	}
 	r.Granted, r.ServerSide = true, true
 	n := 0
+	var first error
 	for _, s := range h.clients.of(to.User, to.Client) {
-		sn, err := s.Subscribe(ctx, r)
+		err := s.enroll(ctx, r)
 		switch {
 		case err == nil:
-		case s.closed():
-			continue
-		default:
-			return n, err
+			n++
+		case errors.Is(err, channel.ErrAlreadySubscribed) || s.closed():
+		case first == nil:
+			first = err
 		}
-		s.tell(&Event{
-			Kind: EventSubscribed, Channel: sn.sub.topic.name,
-			Position: sn.Position, Recoverable: sn.Recoverable, Data: sn.Data,
-		})
-		sn.Live(nil)
-		n++
 	}
-	return n, nil
+	return n, first
+}
+
+// enroll subscribes the session and tells its client from where on, and what
+// came since. Where not all of that is there it is not subscribed: the client
+// could not be told of a gap.
+func (s *Session) enroll(ctx context.Context, r SubscribeRequest) error {
+	sn, err := s.Subscribe(ctx, r)
+	if err != nil {
+		return err
+	}
+	at := sn.Position
+	if r.Recover {
+		most := s.hub.opts.Limits.HistoryRead
+		switch {
+		case !sn.Recovered:
+			sn.Cancel()
+			return channel.ErrUnrecoverable.With(fmt.Sprintf("what came after offset %d is not all kept, the channel is at %d", r.Since.Offset, at.Offset))
+		case len(sn.Publications) > most:
+			sn.Cancel()
+			return channel.ErrUnrecoverable.With(fmt.Sprintf("%d publications came after offset %d, at most %d are sent", len(sn.Publications), r.Since.Offset, most))
+		}
+		at.Offset = r.Since.Offset
+	}
+	s.tell(&Event{
+		Kind: EventSubscribed, Channel: sn.sub.name,
+		Position: at, Recoverable: sn.Recoverable, Data: sn.Data,
+	})
+	for _, p := range sn.Publications {
+		s.tell(&Event{Kind: EventPublication, Channel: sn.sub.name, Pub: p, Recoverable: true})
+	}
+	sn.Live(nil)
+	return nil
 }
 
 func (s *Session) closed() bool {
@@ -248,15 +281,18 @@ func (h *Hub) Channels(pattern string, most int) map[string]int {
 			if pattern != "" && !auth.MatchChannel(pattern, t.name) {
 				continue
 			}
-			if len(out) == most {
-				return out
-			}
 			n := 0
 			t.mu.Lock()
 			for _, c := range t.mu.shards {
 				n += int(c)
 			}
 			t.mu.Unlock()
+			if n == 0 {
+				continue // it is being opened or closed
+			}
+			if len(out) == most {
+				return out
+			}
 			out[strings.Clone(t.name)] = n
 		}
 	}

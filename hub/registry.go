@@ -7,7 +7,7 @@ type registry struct {
 	mu struct {
 		sync.RWMutex
 		byID map[string]*Session
-		// byUser holds the first of a linked list; anonymous sessions are in none.
+		// byUser holds the first of a linked list; that of "" is the anonymous.
 		byUser map[string]*Session
 	}
 }
@@ -25,9 +25,6 @@ func (r *registry) add(s *Session) {
 
 // identify enters s under its user.
 func (r *registry) identify(s *Session, user string) {
-	if user == "" {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.byID[s.id] != s {
@@ -49,7 +46,7 @@ func (r *registry) remove(s *Session) {
 	delete(r.mu.byID, s.id)
 	if s.prev != nil {
 		s.prev.next = s.next
-	} else if user != "" && r.mu.byUser[user] == s {
+	} else if r.mu.byUser[user] == s {
 		if s.next != nil {
 			r.mu.byUser[user] = s.next
 		} else {
@@ -80,8 +77,8 @@ func (r *registry) users() int {
 	return len(r.mu.byUser)
 }
 
-// of returns the sessions of a user, or the one with a client id, or both
-// where both are given. No user and no client gives none.
+// of returns the sessions of a user, or the one with a client id, or that one
+// only if it is the user's where both are given.
 func (r *registry) of(user, client string) []*Session {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
