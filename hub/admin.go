@@ -227,7 +227,7 @@ func (h *Hub) Unsubscribe(to Target, name string) (int, error) {
 			names = s.Subscriptions()
 		}
 		for _, name := range names {
-			if s.unsubscribe(name, UnsubscribeServer) {
+			if sb := s.subscription(name); sb != nil && s.leave(sb, UnsubscribeServer) {
 				n++
 			}
 		}

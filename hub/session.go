@@ -213,7 +213,8 @@ func (s *Session) Close(why Disconnect) {
 	s.hub.connections.Add(-1)
 	s.hub.metrics.Sessions.Add(-1)
 	for _, sb := range subs {
-		s.hub.leave(sb)
+		sb.topic.detach(sb, Unsubscribe{})
+		s.hub.release(sb.topic)
 	}
 	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason}})
 }

@@ -22,8 +22,8 @@ const (
 // sub is one session's subscription to one topic.
 type sub struct {
 	session     *Session
-	name        string
-	place       int // in the session's set; under session.mu
+	name        string // under session.mu, until settled
+	place       int    // in the session's set; under session.mu
 	topic       *topic
 	info        *channel.ClientInfo
 	expiresAt   int64 // Unix seconds, 0 never; under session.mu
@@ -45,6 +45,8 @@ type sub struct {
 	index int    // place in its list
 	last  uint64 // offset of the newest publication handed over
 	held  []*delivery
+	// ended is the word that it is gone, while its reply has not gone out.
+	ended *Event
 }
 
 // SubscribeRequest asks for a subscription.
@@ -106,26 +108,31 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	}
 	t, at, err := s.hub.join(ctx, ns, sb)
 	if err != nil {
-		s.unclaim(sb)
+		s.leave(sb, Unsubscribe{})
 		return nil, err
 	}
-	if !s.settle(sb) {
-		s.hub.leave(sb)
-		return nil, DisconnectConnectionClosed
+	out := &Subscription{
+		sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover,
+		ExpiresAt: sb.expiresAt, Data: r.Options.Data,
 	}
-	out := &Subscription{sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover, ExpiresAt: sb.expiresAt, Data: r.Options.Data}
+	if !s.settle(sb) {
+		t.detach(sb, Unsubscribe{})
+		s.hub.release(t)
+		if s.closed() {
+			return nil, DisconnectConnectionClosed
+		}
+		return nil, channel.ErrPermissionDenied.With("the subscription was ended while it was being made")
+	}
 	if r.Recover && sb.recoverable {
 		if err := s.hub.recover(ctx, t, r.Since, out); err != nil {
-			s.forget(sb)
+			s.leave(sb, Unsubscribe{})
 			return nil, err
 		}
 	}
 	if !ns.Policy.Recoverable() {
 		out.Position = channel.Position{}
 	}
-	if sb.expiresAt != 0 {
-		s.noteExpiry(sb.expiresAt)
-	}
+	s.noteExpiry(out.ExpiresAt)
 	return out, nil
 }
 
@@ -178,25 +185,32 @@ func (s *Session) settle(sb *sub) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sb.settled = s.mu.subs.get(sb.name) == sb
+	if sb.settled {
+		sb.name = sb.topic.name // the one copy of it
+	}
 	return sb.settled
 }
 
-// unclaim takes sb out and reports whether the caller has to make it leave.
-func (s *Session) unclaim(sb *sub) bool {
+// leave ends a subscription and tells the client why, nothing where why is
+// zero. It reports whether there was anything to end.
+func (s *Session) leave(sb *sub, why Unsubscribe) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.mu.subs.get(sb.name) != sb {
+		s.mu.Unlock()
 		return false
 	}
 	s.mu.subs.remove(sb)
-	return sb.settled
-}
-
-// forget ends a subscription without a word to the client.
-func (s *Session) forget(sb *sub) {
-	if s.unclaim(sb) {
-		s.hub.leave(sb)
+	// It is out of the topic before the session can come again, so that the
+	// two do not overtake each other.
+	settled := sb.settled
+	if settled {
+		sb.topic.detach(sb, why)
 	}
+	s.mu.Unlock()
+	if settled {
+		s.hub.release(sb.topic)
+	}
+	return true
 }
 
 // Live sends the reply and lets the subscription take part. reply may be
@@ -208,7 +222,7 @@ func (sn *Subscription) Live(reply []byte) {
 }
 
 // Cancel ends a subscription that is not to become live.
-func (sn *Subscription) Cancel() { sn.sub.session.forget(sn.sub) }
+func (sn *Subscription) Cancel() { sn.sub.session.leave(sn.sub, Unsubscribe{}) }
 
 // Unsubscribe ends a subscription at the client's wish. Ending what is not
 // there is no error.
@@ -216,27 +230,17 @@ func (s *Session) Unsubscribe(name string) error {
 	if err := channel.CheckName(name); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	sb := s.mu.subs.get(name)
-	s.mu.Unlock()
-	if sb != nil && s.unclaim(sb) {
-		s.hub.leave(sb)
+	if sb := s.subscription(name); sb != nil {
+		s.leave(sb, Unsubscribe{})
 	}
 	return nil
 }
 
-// unsubscribe ends a subscription at the server's wish and tells the client.
-// It reports whether there was one.
-func (s *Session) unsubscribe(name string, why Unsubscribe) bool {
+// subscription returns the one to a channel, nil where there is none.
+func (s *Session) subscription(name string) *sub {
 	s.mu.Lock()
-	sb := s.mu.subs.get(name)
-	s.mu.Unlock()
-	if sb == nil || !s.unclaim(sb) {
-		return false
-	}
-	s.hub.leave(sb)
-	s.tell(&Event{Kind: EventUnsubscribed, Channel: name, Code: why.Code, Reason: why.Reason})
-	return true
+	defer s.mu.Unlock()
+	return s.mu.subs.get(name)
 }
 
 // Subscriptions returns the channels the session is subscribed to.
@@ -297,7 +301,8 @@ func (s *Session) dueSubs(now int64) bool {
 	return at != 0 && at <= now
 }
 
-// expireSubs ends the subscriptions that were not refreshed in time.
+// expireSubs ends the subscriptions that were not refreshed in time. One that
+// is being made notes its end when it is.
 func (s *Session) expireSubs() {
 	now := time.Now().Add(-s.hub.opts.ExpiredDelay).Unix()
 	var due []*sub
@@ -305,7 +310,7 @@ func (s *Session) expireSubs() {
 	s.mu.Lock()
 	for _, sb := range s.mu.subs.list {
 		switch at := sb.expiresAt; {
-		case at == 0:
+		case at == 0 || !sb.settled:
 		case at <= now:
 			due = append(due, sb)
 		case next == 0 || at < next:
@@ -319,7 +324,7 @@ func (s *Session) expireSubs() {
 			s.Close(DisconnectSubExpired)
 			return
 		}
-		s.unsubscribe(sb.name, UnsubscribeExpired)
+		s.leave(sb, UnsubscribeExpired)
 	}
 	s.shard.push(message{kind: msgRetime, session: s})
 }

@@ -20,7 +20,7 @@ const (
 	msgRetime                      // session's expiry moved
 	msgAttach                      // subscription waits for its recovery
 	msgLive                        // reply bytes, then the subscription is live
-	msgDetach                      // subscription is gone
+	msgDetach                      // subscription is gone; event, if any, says so
 	msgInsufficient                // every subscription of the topic missed something
 	msgPosition                    // check the topic's subscriptions against an offset
 	msgWritable                    // session's connection takes bytes again
@@ -165,7 +165,7 @@ func (s *shard) handle(m *message) {
 	case msgLive:
 		s.live(m.sub, m.bytes, m.offset)
 	case msgDetach:
-		s.detach(m.sub)
+		s.detach(m.sub, m.event)
 	case msgInsufficient:
 		s.insufficient(m.topic)
 	case msgPosition:

@@ -259,6 +259,10 @@ func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 	p := s.part(sb.topic)
 	if sb.state != subWaiting || p == nil {
 		s.queue(sb.session, reply)
+		if sb.ended != nil {
+			s.tell(sb.session, sb.ended)
+			sb.ended = nil
+		}
 		return
 	}
 	s.fanout(p)
@@ -277,22 +281,27 @@ func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 	s.each(sb, held)
 }
 
-// detach forgets a subscription. What was delivered before it went is sent.
-func (s *shard) detach(sb *sub) {
+// detach forgets a subscription. What was delivered before it went is sent,
+// then the word that it ended, if any.
+func (s *shard) detach(sb *sub, word *Event) {
 	p := s.part(sb.topic)
-	if p == nil {
-		sb.state = subGone
-		return
+	if p != nil {
+		s.fanout(p)
 	}
-	s.fanout(p)
 	switch sb.state {
 	case subWaiting:
 		remove(&p.waiting, sb)
+		sb.ended = word // not before its reply
 	case subLive:
 		remove(p.listOf(sb), sb)
+		fallthrough
+	default:
+		if word != nil {
+			s.tell(sb.session, word)
+		}
 	}
 	sb.state, sb.held = subGone, nil
-	if p.empty() {
+	if p != nil && p.empty() {
 		sb.topic.parts[s.number] = nil
 	}
 }
@@ -346,28 +355,20 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 	s.drop(gone)
 }
 
-// drop tells the clients of subscriptions that they missed something and
-// leaves the rest, which may wait for the engine, to a task.
+// drop ends subscriptions that missed something. A task does it, because it
+// may have to wait for the engine. Their clients hear of it last: who is told
+// to subscribe again must not find himself subscribed.
 func (s *shard) drop(gone []*sub) {
 	if len(gone) == 0 {
 		return
-	}
-	for _, sb := range gone {
-		if sb.serverSide {
-			continue
-		}
-		s.tell(sb.session, &Event{
-			Kind: EventUnsubscribed, Channel: sb.topic.name,
-			Code: UnsubscribeInsufficient.Code, Reason: UnsubscribeInsufficient.Reason,
-		})
 	}
 	s.hub.task(func() {
 		for _, sb := range gone {
 			if sb.serverSide {
 				sb.session.Close(DisconnectInsufficientState)
-				continue
+			} else {
+				sb.session.leave(sb, UnsubscribeInsufficient)
 			}
-			sb.session.forget(sb)
 		}
 	})
 }

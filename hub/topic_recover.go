@@ -57,7 +57,7 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 	if err != nil {
 		return nil, channel.Position{}, err
 	}
-	sb.topic, sb.name = t, t.name
+	sb.topic = t
 	sh := sb.session.shard
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,19 +71,23 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 	return t, t.mu.top, nil
 }
 
-// leave detaches a subscription that has joined.
-func (h *Hub) leave(sb *sub) {
-	t, sh := sb.topic, sb.session.shard
+// detach takes a subscription out of its topic, whose reference it keeps. why
+// is what the client is told, zero for nothing.
+func (t *topic) detach(sb *sub, why Unsubscribe) {
+	m := message{kind: msgDetach, sub: sb}
+	if why.Code != 0 {
+		m.event = &Event{Kind: EventUnsubscribed, Channel: t.name, Code: why.Code, Reason: why.Reason}
+	}
+	sh := sb.session.shard
 	t.mu.Lock()
-	sh.push(message{kind: msgDetach, sub: sb})
+	defer t.mu.Unlock()
+	sh.push(m)
 	t.mu.shards[sh.number]--
 	if sb.watches {
 		t.mu.watchers--
 	}
 	t.departLocked(sb)
-	t.mu.Unlock()
 	t.ns.metrics.Subscriptions.Add(-1)
-	h.release(t)
 }
 
 // recover fills in what came after since, from the ring where it reaches back
