@@ -234,14 +234,19 @@ func (s *Session) info(chanInfo []byte) *channel.ClientInfo {
 }
 
 // may returns nil if the session has the right, else ErrPermissionDenied with
-// what would give it.
+// what would give it. A session that has been closed has no rights any more,
+// although its door may still bring commands for a moment.
 func (s *Session) may(verb auth.Verb, ns *Namespace, name string, viaToken bool) error {
 	s.mu.Lock()
 	id := s.mu.identity
+	over := s.mu.state == sessionClosed
 	sb := s.mu.subs.get(name)
 	byGrant := sb != nil && sb.grant.Allows(verb)
 	s.mu.Unlock()
-	if id == nil {
+	switch {
+	case over:
+		return DisconnectConnectionClosed
+	case id == nil:
 		return channel.ErrUnauthorized.With("connect first")
 	}
 	if byGrant || ns.Rules.Allows(verb, name, id, sb != nil, viaToken) {
