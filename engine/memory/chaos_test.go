@@ -44,6 +44,11 @@ func TestChaos(t *testing.T) {
 		if err := e.Start(t.Context(), sink); err != nil {
 			t.Fatal(err)
 		}
+		defer func() {
+			if err := e.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() { rampage(t, e, rand.New(rand.NewPCG(uint64(i), 1))) })
@@ -60,9 +65,6 @@ func TestChaos(t *testing.T) {
 		}
 		if at, ok := e.NextWake(); ok {
 			t.Errorf("when everything is over the engine wakes in %v", time.Until(at))
-		}
-		if err := e.Close(t.Context()); err != nil {
-			t.Error(err)
 		}
 		if len(sink.mu.bad) > 0 {
 			t.Errorf("delivered out of order: %q", sink.mu.bad)

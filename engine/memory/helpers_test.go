@@ -31,13 +31,16 @@ func inBubble(t *testing.T, o memory.Options, run func(s *bench)) {
 		if err := s.Start(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
+		// Also when the test has ended, so that its bubble can.
+		defer func() {
+			if err := s.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if left := s.Stats(); left.Channels != 0 || left.Bytes != 0 {
+				t.Errorf("after Close %+v are counted", left)
+			}
+		}()
 		run(s)
-		if err := s.Close(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if left := s.Stats(); left.Channels != 0 || left.Bytes != 0 {
-			t.Errorf("after Close %+v are counted", left)
-		}
 	})
 }
 

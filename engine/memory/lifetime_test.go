@@ -43,6 +43,21 @@ func TestPositionIsForgottenInTime(t *testing.T) {
 	})
 }
 
+// The end of an entry is news, whose position is remembered as that of any.
+func TestExpiryIsAUse(t *testing.T) {
+	inBubble(t, memory.Options{}, func(s *bench) {
+		p := &channel.Policy{Kind: channel.KindState, KeyTTL: time.Hour, MetaTTL: time.Minute}
+		put := s.publish(channel.PublishRequest{Channel: "a", Policy: p, Op: channel.OpPut, Key: "k"})
+		time.Sleep(time.Hour + 50*time.Second)
+		s.want("after the end of its entry", 1, 0)
+		if top := s.since("a", p, put.Position).Top; top.Epoch != put.Epoch || top.Offset != 2 {
+			t.Errorf("the channel is at %v after the end of its entry, was at %v", top, put.Position)
+		}
+		time.Sleep(time.Minute + 2*time.Second)
+		s.want("later", 0, 0)
+	})
+}
+
 func TestDefaultMetaTTL(t *testing.T) {
 	inBubble(t, memory.Options{}, func(s *bench) {
 		p := &channel.Policy{HistorySize: 5, HistoryTTL: time.Minute}

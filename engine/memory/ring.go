@@ -23,8 +23,10 @@ const tagOverhead = 48
 // size returns what k counts against Options.MaxBytes.
 func (k *kept) size() int64 {
 	n := keptOverhead + int64(len(k.Data)+len(k.Key))
-	for t, v := range k.Tags {
-		n += tagOverhead + int64(len(t)+len(v))
+	if len(k.Tags) > 0 { // looking at no map is quicker than at an empty one
+		for t, v := range k.Tags {
+			n += tagOverhead + int64(len(t)+len(v))
+		}
 	}
 	if i := k.Info; i != nil {
 		n += int64(unsafe.Sizeof(*i)) + int64(len(i.User)+len(i.Client)+len(i.ConnInfo)+len(i.ChanInfo))
