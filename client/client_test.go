@@ -182,6 +182,9 @@ func TestCommandEndsWithItsContext(t *testing.T) {
 		if _, err := c.RPC(ctx, "slow", nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("RPC = %v, want deadline exceeded", err)
 		}
+		if n := c.Pending(); n != 0 {
+			t.Fatalf("%d calls pending after the only one has ended", n)
+		}
 		slow := p.next()
 		// Its place is free again, and its late reply harms nobody.
 		p.send(&protocol.Reply{Id: slow.GetId(), Rpc: &protocol.RPCResult{}})
@@ -314,21 +317,29 @@ func TestCloseSaysGoodbyeAndFlushes(t *testing.T) {
 		c := f.start(client.Options{Handlers: j.handlers()})
 		p := f.accept()
 		p.connect(&protocol.ConnectResult{})
-		for i := range 10 {
+		// More than the peer takes at once: some are still in the queue.
+		const n = 1000
+		for i := range n {
 			if err := c.Send(t.Context(), fmt.Append(nil, i)); err != nil {
 				t.Fatal(err)
 			}
+			if i%(n/4) == 0 {
+				synctest.Wait()
+			}
 		}
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 10 {
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
+		synctest.Wait()
+		for i := range n {
 			if got := string(p.next().GetSend().GetData()); got != fmt.Sprint(i) {
 				t.Fatalf("message %d is %s", i, got)
 			}
 		}
 		if code := p.gone(); code != 1000 {
 			t.Fatalf("close code %d, want 1000", code)
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
 		}
 		equal(t, j.take(), "connecting 0 connect called", "connected c1", "disconnected 0 close called")
 		if err := c.Err(); err == nil {

@@ -384,6 +384,28 @@ func TestMalformedFrames(t *testing.T) {
 	}
 }
 
+// The limit is the message's: a ping in between does not count.
+func TestMessageAsLargeAsTheLimit(t *testing.T) {
+	virtual(t, func(t *testing.T, f *fake) {
+		var j journal
+		const message = `{"push":{"message":{"data":1}}}`
+		f.start(client.Options{MaxFrame: 1000, Handlers: j.handlers()})
+		p := f.accept()
+		p.connect(&protocol.ConnectResult{})
+		j.take()
+		var raw []byte
+		for _, part := range []ws.Frame{
+			ws.NewFrame(ws.OpText, false, []byte(message+strings.Repeat(" ", 1000-len(message)))),
+			ws.NewPingFrame([]byte("hello")),
+			ws.NewFrame(ws.OpContinuation, true, nil),
+		} {
+			raw = append(raw, ws.MustCompileFrame(part)...)
+		}
+		p.raw(raw)
+		equal(t, j.take(), "message 1")
+	})
+}
+
 func TestFragmentsAndControlFramesBetween(t *testing.T) {
 	virtual(t, func(t *testing.T, f *fake) {
 		var j journal

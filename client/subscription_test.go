@@ -110,6 +110,22 @@ func TestUnorderedSubscription(t *testing.T) {
 	})
 }
 
+// What comes before the reply to subscribe belongs to an older subscription.
+func TestPublicationBeforeTheReply(t *testing.T) {
+	virtual(t, func(t *testing.T, f *fake) {
+		var j journal
+		c := f.start(client.Options{})
+		f.subscribe(c, "a", j.sub(client.SubOptions{}))
+		p := f.accept()
+		p.connect(&protocol.ConnectResult{})
+		cmd := p.next()
+		p.publish("a", 0, "1")
+		p.send(&protocol.Reply{Id: cmd.GetId(), Subscribe: &protocol.SubscribeResult{}})
+		p.publish("a", 0, "2")
+		equal(t, j.take(), "subscribed :0 recovered=false/false", "a 0 2")
+	})
+}
+
 // A new epoch may come with a publication.
 func TestEpochInPublication(t *testing.T) {
 	virtual(t, func(t *testing.T, f *fake) {
@@ -315,6 +331,30 @@ func TestSubscriptionTokens(t *testing.T) {
 	})
 }
 
+func TestConnectionLostWhileGettingSubscriptionToken(t *testing.T) {
+	virtual(t, func(t *testing.T, f *fake) {
+		n := 0
+		c := f.start(client.Options{})
+		f.subscribe(c, "a", client.SubOptions{GetToken: func(ctx context.Context, _ string) (string, error) {
+			n++
+			if n == 1 {
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return "second", nil
+		}})
+		p := f.accept()
+		p.connect(&protocol.ConnectResult{})
+		p.quiet()
+		p.cut()
+		p = f.accept()
+		p.connect(&protocol.ConnectResult{})
+		if req := p.subscribe(&protocol.SubscribeResult{}); req.GetToken() != "second" {
+			t.Fatalf("subscribe %v", req)
+		}
+	})
+}
+
 func TestSubscriptionLimit(t *testing.T) {
 	virtual(t, func(t *testing.T, f *fake) {
 		c := f.start(client.Options{MaxSubscriptions: 2})
@@ -344,6 +384,7 @@ func TestServerSideSubscriptions(t *testing.T) {
 		p.connect(&protocol.ConnectResult{Subs: map[string]*protocol.SubscribeResult{
 			"s": {Recoverable: true, Epoch: "e", Offset: 2},
 		}})
+		p.send(&protocol.Reply{Push: &protocol.Push{Channel: "plain", Subscribe: &protocol.Subscribe{}}})
 		p.publish("s", 5, "5")
 		p.publish("s", 5, "5")
 		p.send(&protocol.Reply{Push: &protocol.Push{Channel: "u", Subscribe: &protocol.Subscribe{}}})
@@ -352,7 +393,7 @@ func TestServerSideSubscriptions(t *testing.T) {
 		p.publish("u", 0, "1")
 		p.send(&protocol.Reply{Push: &protocol.Push{Channel: "u", Unsubscribe: &protocol.Unsubscribe{Code: 2000}}})
 		p.publish("u", 0, "2")
-		equal(t, j.take(), "s subscribed e:2 false", "s 5 5", "u subscribed :0 false", "u join x", "u leave x", "u 0 1", "u unsubscribed 2000")
+		equal(t, j.take(), "s subscribed e:2 false", "plain subscribed :0 false", "s 5 5", "u subscribed :0 false", "u join x", "u leave x", "u 0 1", "u unsubscribed 2000")
 		p.cut()
 
 		p = f.accept()
@@ -365,7 +406,7 @@ func TestServerSideSubscriptions(t *testing.T) {
 		if s := req.GetSubs()["s"]; len(req.GetSubs()) != 1 || !s.GetRecover() || s.GetOffset() != 5 || s.GetEpoch() != "e" {
 			t.Fatalf("connect %v, want recovery of s from e:5", req)
 		}
-		equal(t, j.take(), "s subscribed e:5 true", "s 8 8")
+		equal(t, j.take(), "plain unsubscribed 0", "s subscribed e:5 true", "s 8 8")
 		p.cut()
 
 		f.accept().connect(&protocol.ConnectResult{})

@@ -123,15 +123,19 @@ func writeFrame(w io.Writer, op byte, payload []byte) error {
 	return err
 }
 
+// expel closes a connection with a code.
+func expel(conn net.Conn, code uint16) error {
+	frame := binary.BigEndian.AppendUint16([]byte{0x88, 9}, code)
+	_, err := conn.Write(append(frame, "go away"...))
+	return err
+}
+
 func (h *hospital) answer(conn net.Conn, c *protocol.Command) error {
 	r := &protocol.Reply{Id: c.GetId()}
 	switch {
 	case c.GetConnect() != nil:
 		if h.code != 0 {
-			b := make([]byte, 2, 9)
-			binary.BigEndian.PutUint16(b, h.code)
-			_, err := conn.Write(append([]byte{0x88, 9}, append(b, "go away"...)...))
-			return err
+			return expel(conn, h.code)
 		}
 		h.mu.Lock()
 		h.mu.names[c.GetConnect().GetName()] = true
@@ -265,6 +269,29 @@ func TestRunEndsWhenRefused(t *testing.T) {
 		time.Sleep(time.Minute)
 		err := stop()
 		if d, ok := errors.AsType[*client.Disconnected](err); !ok || d.Code != 3500 || d.Reason != "go away" {
+			t.Fatalf("Run = %v", err)
+		}
+	})
+}
+
+func TestRunEndsWhenExpelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHospital(t)
+		stop := h.open()
+		time.Sleep(time.Minute)
+		h.mu.Lock()
+		for _, conn := range h.mu.conns {
+			if err := expel(conn, 3503); err != nil {
+				t.Error(err)
+			}
+		}
+		h.mu.Unlock()
+		time.Sleep(time.Minute)
+		err := stop()
+		if batches, _, _ := h.mu.ward.split(); len(batches) > 600 {
+			t.Errorf("%d batches in one minute", len(batches))
+		}
+		if d, ok := errors.AsType[*client.Disconnected](err); !ok || d.Code != 3503 {
 			t.Fatalf("Run = %v", err)
 		}
 	})

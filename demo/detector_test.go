@@ -150,6 +150,27 @@ func TestHeartRateOfTheRecord(t *testing.T) {
 	}
 }
 
+// A steep T wave is not a second beat.
+func TestDetectorKnowsTWaves(t *testing.T) {
+	mv := make([]float64, 60*recordRate)
+	bump := func(at, width int, height float64) {
+		for i := range width {
+			if at+i < len(mv) {
+				mv[at+i] += height * math.Sin(math.Pi*float64(i)/float64(width))
+			}
+		}
+	}
+	const period = recordRate * 4 / 5
+	for at := 0; at < len(mv); at += period {
+		bump(at, 25, 1)
+		bump(at+80, 50, 0.9)
+	}
+	want := 58 * recordRate / period
+	if n := len(between(detect(t, mv), 2, 60)); n < want-2 || n > want+2 {
+		t.Fatalf("%d beats, want %d", n, want)
+	}
+}
+
 func TestDetectorRecoversFromASpike(t *testing.T) {
 	mv := millivolts(t)[:120*recordRate]
 	for i := range 20 {
