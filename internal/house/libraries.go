@@ -8,6 +8,8 @@ import "strings"
 type library struct {
 	prefix string
 	rooms  []string
+	// testRooms are rooms whose tests may see it besides.
+	testRooms []string
 	// testOnly libraries may be imported by any room's tests and by packages
 	// whose name ends in "test", and by nothing else.
 	testOnly bool
@@ -21,7 +23,7 @@ var libraries = []library{
 	{prefix: "github.com/prometheus", rooms: []string{"observe"}},
 	{prefix: "github.com/golang-jwt/jwt", rooms: []string{"auth"}},
 	{prefix: "github.com/MicahParks/jwkset", rooms: []string{"auth"}},
-	{prefix: "go.yaml.in/yaml", rooms: []string{"config"}},
+	{prefix: "go.yaml.in/yaml", rooms: []string{"config"}, testRooms: []string{"door/api"}},
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
 	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},

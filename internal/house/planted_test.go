@@ -237,6 +237,18 @@ func TestPlantedLibraries(t *testing.T) {
 			},
 			[]string{"hub/hub.go:3: libraries: ... pgregory.net/rapid is for tests"},
 		},
+		{
+			"a module that the tests of a room may see besides",
+			map[string]string{
+				"door/api/api.go":      "import \"go.yaml.in/yaml/v4\"\n",
+				"door/api/api_test.go": "import \"go.yaml.in/yaml/v4\"\n",
+				"door/sse/sse_test.go": "import \"go.yaml.in/yaml/v4\"\n",
+			},
+			[]string{
+				"door/api/api.go:3: libraries: ... only config may see it",
+				"door/sse/sse_test.go:3: libraries: ... only config may see it",
+			},
+		},
 	})
 }
 
