@@ -320,7 +320,7 @@ func (h *Hub) Info() Info {
 
 // Drain lets no more sessions in and disconnects those that are here, rate of
 // them each second (0 for all at once), asking them to come back. It returns
-// when all are gone or ctx ends.
+// when all connections are closed, or with the error of ctx.
 func (h *Hub) Drain(ctx context.Context, rate int) error {
 	h.draining.Store(true)
 	pause := time.Duration(0)
@@ -328,7 +328,7 @@ func (h *Hub) Drain(ctx context.Context, rate int) error {
 		pause = time.Second / time.Duration(rate)
 	}
 	next := time.Now()
-	for _, s := range h.clients.all() {
+	for _, s := range h.clients.close() {
 		if pause > 0 {
 			next = next.Add(pause)
 			select {
@@ -339,5 +339,10 @@ func (h *Hub) Drain(ctx context.Context, rate int) error {
 		}
 		s.Close(DisconnectShutdown)
 	}
-	return nil
+	select {
+	case <-h.clients.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -26,7 +26,7 @@ type Hub struct {
 	// started beside its shards, each bounded in time by ctx.
 	ctx   context.Context
 	stop  context.CancelFunc
-	tasks sync.WaitGroup
+	tasks taskGroup
 	loops sync.WaitGroup
 }
 
@@ -75,21 +75,48 @@ func (h *Hub) Namespace(name string) (*Namespace, error) {
 	return nil, channel.ErrUnknownChannel.With("namespace \"" + ns + "\" is not configured")
 }
 
-// Close disconnects every session at once and stops the shards. Sessions that
-// are to be told first are drained before, see Drain. It does not close the
-// engine.
+// Close disconnects every session and stops the shards, once every client has
+// taken its goodbye or has had 5 s for it. Sessions that are to go one by one
+// are drained before, see Drain. It does not close the engine.
 func (h *Hub) Close() {
 	h.draining.Store(true)
-	for _, s := range h.clients.all() {
+	h.stop()
+	for _, s := range h.clients.close() {
 		s.Close(DisconnectShutdown)
 	}
+	<-h.clients.empty
 	for _, s := range h.shards {
 		s.push(message{kind: msgStop})
 	}
-	h.stop()
 	h.loops.Wait()
-	h.tasks.Wait()
+	h.tasks.close()
 }
 
-// task runs fn in a goroutine that Close waits for.
-func (h *Hub) task(fn func()) { h.tasks.Go(fn) }
+// task runs fn in a goroutine that Close waits for. After Close it does not:
+// there is nobody left whom it could matter to.
+func (h *Hub) task(fn func()) { h.tasks.run(fn) }
+
+// taskGroup is goroutines that somebody waits for.
+type taskGroup struct {
+	mu struct {
+		sync.Mutex
+		closed bool
+	}
+	running sync.WaitGroup
+}
+
+func (g *taskGroup) run(fn func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.mu.closed {
+		g.running.Go(fn)
+	}
+}
+
+// close lets no more begin and waits for those that have.
+func (g *taskGroup) close() {
+	g.mu.Lock()
+	g.mu.closed = true
+	g.mu.Unlock()
+	g.running.Wait()
+}

@@ -4,23 +4,64 @@ import "sync"
 
 // registry finds sessions by id and by user.
 type registry struct {
+	// empty closes when the registry is closed and the last connection is.
+	empty chan struct{}
+
 	mu struct {
 		sync.RWMutex
-		byID map[string]*Session
+		// open counts the sessions whose connections are not closed yet, those
+		// included that are in no map any more.
+		open   int
+		closed bool
+		byID   map[string]*Session
 		// byUser holds the first of a linked list; that of "" is the anonymous.
 		byUser map[string]*Session
 	}
 }
 
 func (r *registry) init() {
+	r.empty = make(chan struct{})
 	r.mu.byID = make(map[string]*Session)
 	r.mu.byUser = make(map[string]*Session)
 }
 
-func (r *registry) add(s *Session) {
+// add enters s, unless the registry is closed.
+func (r *registry) add(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mu.closed {
+		return false
+	}
+	r.mu.open++
 	r.mu.byID[s.id] = s
+	return true
+}
+
+// gone notes that the connection of a session is closed.
+func (r *registry) gone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.open--
+	if r.mu.closed && r.mu.open == 0 {
+		close(r.empty)
+	}
+}
+
+// close lets nobody in any more and returns who is there.
+func (r *registry) close() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.mu.closed {
+		r.mu.closed = true
+		if r.mu.open == 0 {
+			close(r.empty)
+		}
+	}
+	out := make([]*Session, 0, len(r.mu.byID))
+	for _, s := range r.mu.byID {
+		out = append(out, s)
+	}
+	return out
 }
 
 // identify enters s under its user.
@@ -57,17 +98,6 @@ func (r *registry) remove(s *Session) {
 		s.next.prev = s.prev
 	}
 	s.next, s.prev = nil, nil
-}
-
-// all returns every session.
-func (r *registry) all() []*Session {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	out := make([]*Session, 0, len(r.mu.byID))
-	for _, s := range r.mu.byID {
-		out = append(out, s)
-	}
-	return out
 }
 
 // users returns how many different users are connected, anonymous ones as one.

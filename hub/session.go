@@ -71,13 +71,17 @@ type SessionOptions struct {
 // Room returns nil while another session may be opened, else why not.
 func (h *Hub) Room() error {
 	if h.draining.Load() {
-		return channel.ErrUnavailable.With("the server is shutting down, connect again")
+		return errDraining()
 	}
 	if h.connections.Load() >= int64(h.opts.Limits.Connections) {
 		h.opts.Metrics.Limit("connections").Inc()
 		return channel.ErrLimitExceeded.With("the server has all the connections it may have")
 	}
 	return nil
+}
+
+func errDraining() error {
+	return channel.ErrUnavailable.With("the server is shutting down, connect again")
 }
 
 // Open begins a session. It is refused with ErrLimitExceeded when the node is
@@ -97,7 +101,10 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
 	s.timer.Owner = s
-	h.clients.add(s)
+	if !h.clients.add(s) {
+		h.connections.Add(-1)
+		return nil, errDraining()
+	}
 	h.metrics.Sessions.Add(1)
 	s.shard.push(message{kind: msgOpen, session: s})
 	return s, nil
@@ -214,9 +221,11 @@ func (s *Session) Close(why Disconnect) {
 	s.hub.metrics.Sessions.Add(-1)
 	for _, sb := range subs {
 		sb.topic.detach(sb, Unsubscribe{})
-		s.hub.release(sb.topic)
 	}
 	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason}})
+	for _, sb := range subs {
+		s.hub.release(sb.topic) // last, because it may wait for the engine
+	}
 }
 
 // tell queues an event of the session's own.

@@ -146,6 +146,7 @@ func (sh *shard) end(s *Session, e *Event) {
 	bye := s.form.AppendEvent(nil, e)
 	o.closing = true
 	o.deadline = time.Now().Add(lingerTimeout)
+	sh.wheel.Schedule(&s.timer, lingerTimeout)
 	switch {
 	case o.blocked:
 		// What waits is whole frames but for their beginning, which the
@@ -155,14 +156,10 @@ func (sh *shard) end(s *Session, e *Event) {
 		}
 		o.first, o.more = nil, nil
 		o.backlog = append(o.backlog, bye...)
-		sh.wheel.Schedule(&s.timer, lingerTimeout)
 	case o.dirty:
 		o.more = append(o.more, bye)
 	default:
 		sh.write(s, bye)
-		if o.blocked {
-			sh.wheel.Schedule(&s.timer, lingerTimeout)
-		}
 	}
 }
 
@@ -175,4 +172,5 @@ func (sh *shard) shut(s *Session) {
 	sh.wheel.Cancel(&s.timer)
 	*o = output{closing: true, closed: true, dirty: o.dirty}
 	s.conn.Close()
+	sh.hub.clients.gone()
 }
