@@ -2,7 +2,9 @@ package conversation
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
+	"unicode/utf8"
 
 	"myelin/auth"
 	"myelin/channel"
@@ -13,55 +15,64 @@ import (
 // command handles one command. An error ends the session.
 func (c *Conversation) command(cmd *protocol.Command) error {
 	method := methodOf(cmd)
-	if cmd.Id == 0 && cmd.Send == nil {
+	if cmd.Id == 0 && method != methodSend {
 		if method != "" || !c.session.Pong() {
 			return hub.DisconnectBadRequest
 		}
 		return nil
 	}
-	if method == "" || c.mu.connected == (cmd.Connect != nil) {
+	if method == "" || c.mu.connected == (method == methodConnect) {
 		return hub.DisconnectBadRequest
 	}
 	c.host.opts.Metrics.Command(method).Inc()
 	if !c.session.Admit() {
-		return c.tooMany(cmd)
+		return c.tooMany(cmd.Id)
 	}
 	c.mu.refusals = 0
-	err := c.dispatch(cmd)
+	err := c.dispatch(method, cmd)
 	if err == nil || cmd.Id == 0 {
 		return err
 	}
 	return c.refuse(cmd.Id, err)
 }
 
-func (c *Conversation) tooMany(cmd *protocol.Command) error {
-	if c.mu.refusals++; c.mu.refusals > maxRefusals || cmd.Id == 0 {
+func (c *Conversation) tooMany(id uint32) error {
+	if c.mu.refusals++; c.mu.refusals > maxRefusals || id == 0 {
 		return hub.DisconnectTooManyRequests
 	}
-	return c.refuse(cmd.Id, channel.ErrTooManyRequests.With("slow down and try again"))
+	return c.refuse(id, channel.ErrTooManyRequests.With("slow down and try again"))
 }
 
-// methodOf returns the name of the request a command carries, "" for none.
+// The requests with rules of their own.
+const (
+	methodConnect = "connect"
+	methodSend    = "send"
+)
+
+// methodOf returns the name of the request a command carries, "" for none. One
+// request of a command is handled; which, when there are several, is decided
+// here and nowhere else: by the order of the public protocol, in which connect
+// is first, so that no other request can pass for it.
 func methodOf(cmd *protocol.Command) string {
 	switch {
-	case cmd.Publish != nil:
-		return "publish"
+	case cmd.Connect != nil:
+		return methodConnect
 	case cmd.Subscribe != nil:
 		return "subscribe"
-	case cmd.Connect != nil:
-		return "connect"
 	case cmd.Unsubscribe != nil:
 		return "unsubscribe"
-	case cmd.Rpc != nil:
-		return "rpc"
+	case cmd.Publish != nil:
+		return "publish"
 	case cmd.Presence != nil:
 		return "presence"
 	case cmd.PresenceStats != nil:
 		return "presence_stats"
 	case cmd.History != nil:
 		return "history"
+	case cmd.Rpc != nil:
+		return "rpc"
 	case cmd.Send != nil:
-		return "send"
+		return methodSend
 	case cmd.Refresh != nil:
 		return "refresh"
 	case cmd.SubRefresh != nil:
@@ -70,27 +81,27 @@ func methodOf(cmd *protocol.Command) string {
 	return ""
 }
 
-func (c *Conversation) dispatch(cmd *protocol.Command) error {
-	switch {
-	case cmd.Publish != nil:
-		return c.publish(cmd.Id, cmd.Publish)
-	case cmd.Subscribe != nil:
-		return c.subscribe(cmd.Id, cmd.Subscribe)
-	case cmd.Connect != nil:
+func (c *Conversation) dispatch(method string, cmd *protocol.Command) error {
+	switch method {
+	case methodConnect:
 		return c.connect(cmd.Id, cmd.Connect)
-	case cmd.Unsubscribe != nil:
+	case "subscribe":
+		return c.subscribe(cmd.Id, cmd.Subscribe)
+	case "unsubscribe":
 		return c.unsubscribe(cmd.Id, cmd.Unsubscribe)
-	case cmd.Rpc != nil:
-		return c.rpc(cmd.Id, cmd.Rpc)
-	case cmd.Presence != nil:
+	case "publish":
+		return c.publish(cmd.Id, cmd.Publish)
+	case "presence":
 		return c.presence(cmd.Id, cmd.Presence)
-	case cmd.PresenceStats != nil:
+	case "presence_stats":
 		return c.presenceStats(cmd.Id, cmd.PresenceStats)
-	case cmd.History != nil:
+	case "history":
 		return c.history(cmd.Id, cmd.History)
-	case cmd.Refresh != nil:
+	case "rpc":
+		return c.rpc(cmd.Id, cmd.Rpc)
+	case "refresh":
 		return c.refresh(cmd.Id, cmd.Refresh)
-	case cmd.SubRefresh != nil:
+	case "sub_refresh":
 		return c.subRefresh(cmd.Id, cmd.SubRefresh)
 	default:
 		// send: there is no application behind this server to take it.
@@ -172,7 +183,7 @@ func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.Subscribe
 	r := &protocol.SubscribeResult{
 		Expires: expires, Ttl: ttl, Recoverable: sn.Recoverable, Positioned: sn.Recoverable,
 		WasRecovering: sn.WasRecovering, Recovered: sn.Recovered,
-		Publications: c.wire.publications(sn.Publications), Data: sn.Data,
+		Publications: c.wire.publications(sn.Publications), Data: c.wire.payload(sn.Data),
 	}
 	if sn.Recoverable {
 		r.Epoch, r.Offset = sn.Position.Epoch, sn.Position.Offset
@@ -195,7 +206,7 @@ func (c *Conversation) presence(id uint32, r *protocol.PresenceRequest) error {
 	}
 	out := make(map[string]*protocol.ClientInfo, len(members))
 	for _, m := range members {
-		out[m.Client] = protocol.FromClientInfo(m)
+		out[m.Client] = c.wire.info(m)
 	}
 	c.send(&protocol.Reply{Id: id, Presence: &protocol.PresenceResult{Presence: out}})
 	return nil
@@ -227,8 +238,18 @@ func (c *Conversation) history(id uint32, r *protocol.HistoryRequest) error {
 	return nil
 }
 
+// refresh renews the connection's identity. Without a token there is none: a
+// client that has one may not shed its end by becoming anonymous. Whose token
+// is expired is asked to come back with another, because clients take an error
+// in answer to a refresh as final.
 func (c *Conversation) refresh(id uint32, r *protocol.RefreshRequest) error {
+	if r.Token == "" {
+		return hub.DisconnectBadRequest
+	}
 	who, err := c.identify(r.Token)
+	if errors.Is(err, channel.ErrTokenExpired) {
+		return hub.DisconnectExpired
+	}
 	if err != nil {
 		return err
 	}
@@ -240,11 +261,18 @@ func (c *Conversation) refresh(id uint32, r *protocol.RefreshRequest) error {
 	return nil
 }
 
+// subRefresh renews a subscription's grant, in the ways of refresh.
 func (c *Conversation) subRefresh(id uint32, r *protocol.SubRefreshRequest) error {
-	if r.Type != 0 {
+	switch {
+	case r.Type != 0:
 		return channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
+	case r.Token == "":
+		return channel.ErrBadRequest.With("sub_refresh needs a subscription token")
 	}
 	grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
+	if errors.Is(err, auth.ErrTokenExpired) {
+		return hub.DisconnectSubExpired
+	}
 	if err != nil {
 		return subscriptionTokenError(err)
 	}
@@ -299,6 +327,11 @@ func (c *Conversation) rpcPublish(data []byte) (*publishAck, error) {
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\"}: " + err.Error())
+	}
+	// What goes out to JSON clients as text must be text; the JSON decoder
+	// does not look into what it passes on as it is.
+	if !utf8.Valid(r.Data) {
+		return nil, channel.ErrBadRequest.With("myelin.publish takes JSON, and JSON is UTF-8")
 	}
 	ack, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags})
 	if err != nil {

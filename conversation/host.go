@@ -85,7 +85,10 @@ type Conversation struct {
 	mu struct {
 		sync.Mutex
 		connected bool
-		refusals  int
+		// over: a command ended it, and what is behind that command, or comes
+		// by another request, is not looked at.
+		over     bool
+		refusals int
 	}
 }
 
@@ -146,6 +149,9 @@ func (h *Host) Emulate(session string, frame []byte) error {
 func (c *Conversation) Handle(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.mu.over {
+		return false
+	}
 	if len(frame) == 0 {
 		return c.fail(hub.DisconnectBadRequest)
 	}
@@ -159,8 +165,10 @@ func (c *Conversation) Handle(frame []byte) bool {
 	return c.fail(hub.DisconnectBadRequest)
 }
 
+// fail ends the conversation. The lock is held.
 func (c *Conversation) fail(d hub.Disconnect) bool {
 	c.host.opts.Logger.Debug("conversation ended", observe.KeyClient, c.session.ID(), observe.KeyCode, d.Code, observe.KeyReason, d.Reason)
+	c.mu.over = true
 	c.session.Close(d)
 	return false
 }
