@@ -51,14 +51,13 @@ func reason(text string) string {
 // connect handles the connect command.
 func (c *Conversation) connect(id uint32, r *protocol.ConnectRequest) error {
 	res, subs, err := c.admit(r, nil)
-	if err != nil && c.mu.connected {
-		// Half connected is of no use: say what was wrong, then close.
-		if err = c.refuse(id, err); err == nil {
-			err = hub.DisconnectBadRequest
-		}
-	}
 	if err != nil {
-		return err
+		// There is no second try, and half connected is of no use: say what
+		// was wrong, then close.
+		if refused := c.refuse(id, err); refused != nil {
+			return refused
+		}
+		return AsDisconnect(err)
 	}
 	c.send(&protocol.Reply{Id: id, Connect: res})
 	for _, sn := range subs {
@@ -73,6 +72,11 @@ func (c *Conversation) connect(id uint32, r *protocol.ConnectRequest) error {
 func (c *Conversation) ConnectOneWay(r *protocol.ConnectRequest, lastID string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.connectOneWay(r, lastID)
+}
+
+// connectOneWay is ConnectOneWay under the lock.
+func (c *Conversation) connectOneWay(r *protocol.ConnectRequest, lastID string) error {
 	res, subs, err := c.admit(r, newStarts(lastID))
 	if err != nil {
 		return err
@@ -92,11 +96,13 @@ func (c *Conversation) ConnectOneWay(r *protocol.ConnectRequest, lastID string) 
 // message of its transport. When it is refused the session is closed with the
 // reason and the answer is false.
 func (c *Conversation) ConnectFromMessage(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	r, err := protocol.DecodeConnectRequest(c.wire.format, b)
 	if err != nil {
 		return c.fail(hub.DisconnectBadRequest)
 	}
-	if err := c.ConnectOneWay(r, ""); err != nil {
+	if err := c.connectOneWay(r, ""); err != nil {
 		return c.fail(AsDisconnect(err))
 	}
 	return true
@@ -111,12 +117,14 @@ func AsDisconnect(err error) hub.Disconnect {
 	e := channel.Public(err)
 	d := hub.DisconnectBadRequest
 	switch e.Code {
-	case channel.CodeTokenExpired:
+	case channel.CodeTokenExpired, channel.CodeExpired:
 		d = hub.DisconnectExpired
 	case channel.CodePermissionDenied, channel.CodeUnauthorized, channel.CodeUnknownChannel:
 		d = hub.DisconnectPermissionDenied
 	case channel.CodeLimitExceeded:
 		d = hub.DisconnectChannelLimit
+	case channel.CodeTooManyRequests:
+		d = hub.DisconnectTooManyRequests
 	default:
 		if e.Temporary {
 			d = hub.DisconnectServerError
@@ -234,7 +242,7 @@ func position(name string, r *protocol.SubscribeRequest) *protocol.SubscribeRequ
 	q := &protocol.SubscribeRequest{Channel: name}
 	if r != nil {
 		q.Recover, q.Epoch, q.Offset = r.Recover, r.Epoch, r.Offset
-		q.Recoverable, q.JoinLeave = r.Recoverable, r.JoinLeave
+		q.Recoverable, q.Positioned, q.JoinLeave = r.Recoverable, r.Positioned, r.JoinLeave
 	}
 	return q
 }
