@@ -66,11 +66,11 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 		if w.resume != nil && e.Recoverable {
 			w.resume.move(e.Channel, e.Pub.Position)
 		}
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Pub: protocol.FromPublication(w.format, e.Pub, e.Recoverable)})
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Pub: w.publication(e.Pub, e.Recoverable)})
 	case hub.EventJoin:
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Join: &protocol.Join{Info: protocol.FromClientInfo(e.Info)}})
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Join: &protocol.Join{Info: w.info(e.Info)}})
 	case hub.EventLeave:
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Leave: &protocol.Leave{Info: protocol.FromClientInfo(e.Info)}})
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Leave: &protocol.Leave{Info: w.info(e.Info)}})
 	case hub.EventPing:
 		if w.oneWay {
 			return w.push(dst, &protocol.Push{})
@@ -85,7 +85,7 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 		if w.resume != nil && e.Recoverable {
 			w.resume.move(e.Channel, e.Position)
 		}
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Subscribe: subscribePush(e)})
+		return w.push(dst, &protocol.Push{Channel: e.Channel, Subscribe: w.subscribePush(e)})
 	case hub.EventRefreshed:
 		expires, ttl := lifetime(e.ExpiresAt, e.Now)
 		return w.push(dst, &protocol.Push{Refresh: &protocol.Refresh{Expires: expires, Ttl: ttl}})
@@ -96,8 +96,8 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 	}
 }
 
-func subscribePush(e *hub.Event) *protocol.Subscribe {
-	p := &protocol.Subscribe{Recoverable: e.Recoverable, Positioned: e.Recoverable, Data: e.Data}
+func (w *Wire) subscribePush(e *hub.Event) *protocol.Subscribe {
+	p := &protocol.Subscribe{Recoverable: e.Recoverable, Positioned: e.Recoverable, Data: w.payload(e.Data)}
 	if e.Recoverable {
 		p.Epoch, p.Offset = e.Position.Epoch, e.Position.Offset
 	}
@@ -122,11 +122,38 @@ func lifetime(at, now int64) (expires bool, ttl uint32) {
 	return true, uint32(min(max(at-now, 1), 1<<31)) //nolint:gosec // bounded here
 }
 
+// publication returns p as the wire shows it.
+func (w *Wire) publication(p *channel.Publication, recoverable bool) *protocol.Publication {
+	out := protocol.FromPublication(w.format, p, recoverable)
+	if p.Info != nil && w.format == protocol.JSON {
+		out.Info = w.info(p.Info)
+	}
+	return out
+}
+
 // publications returns what was recovered as the wire shows it.
 func (w *Wire) publications(pubs []*channel.Publication) []*protocol.Publication {
 	out := make([]*protocol.Publication, len(pubs))
 	for i, p := range pubs {
-		out[i] = protocol.FromPublication(w.format, p, true)
+		out[i] = w.publication(p, true)
 	}
 	return out
+}
+
+// info returns who somebody is as the wire shows it.
+func (w *Wire) info(i *channel.ClientInfo) *protocol.ClientInfo {
+	out := protocol.FromClientInfo(i)
+	if out != nil {
+		out.ConnInfo, out.ChanInfo = w.payload(i.ConnInfo), w.payload(i.ChanInfo)
+	}
+	return out
+}
+
+// payload returns what a token brought along as the wire can show it: a token
+// may hold any bytes, a JSON message nothing but JSON.
+func (w *Wire) payload(b []byte) protocol.Raw {
+	if len(b) == 0 || w.format == protocol.Protobuf {
+		return b
+	}
+	return protocol.Payload(w.format, &channel.Publication{Data: b, ContentType: protocol.ContentType(protocol.Protobuf, b)})
 }
