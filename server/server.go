@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"myelin/auth"
@@ -136,7 +137,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %w (is another server running? choose another address with --set listen=127.0.0.1:PORT)", err)
+		return listenError("listen", err)
 	}
 	s.mainLn = ln
 	if s.admin == nil {
@@ -144,9 +145,20 @@ func (s *Server) Listen(ctx context.Context) error {
 	}
 	if s.adminLn, err = lc.Listen(ctx, "tcp", s.cfg.Admin.Listen); err != nil {
 		_ = ln.Close()
-		return fmt.Errorf("admin.listen: %w (choose another with --set admin.listen=127.0.0.1:PORT, or \"\" for none)", err)
+		return listenError("admin.listen", err)
 	}
 	return nil
+}
+
+// listenError says what can be done about an address that cannot be had.
+func listenError(key string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %w (is another server running? choose another address with --set %s=127.0.0.1:PORT)", key, err, key)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: %w (ports below 1024 need a privilege; choose another with --set %s=127.0.0.1:PORT)", key, err, key)
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // Addr returns the address of the main listener, after Listen.
@@ -196,7 +208,7 @@ func (s *Server) drain(gently bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain.Timeout))
 	defer cancel()
 	if gently {
-		s.log.Info("draining", "connections", s.hub.Connections())
+		s.log.Info("draining", observe.KeyCount, s.hub.Connections())
 		pause := time.NewTimer(time.Duration(s.cfg.Drain.Grace))
 		select {
 		case <-pause.C:

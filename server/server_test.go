@@ -142,7 +142,7 @@ func TestOperatorPathsAreOnTheAdminListener(t *testing.T) {
 }
 
 func TestABusyAddressIsSaidWithAWayOut(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own socket
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"myelin/config"
 )
 
 // Exit codes: 0 all is well, 1 it failed at run time, 2 it was called or
@@ -71,17 +73,37 @@ func run(ctx context.Context, args []string, s streams) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintln(s.err, "myelin:", err)
+		fmt.Fprintf(s.err, "myelin: %v\nTry \"%s --help\".\n", err, nearest(err))
 		return exitUsage
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.Bind(s)
 	if err := k.Run(); err != nil {
-		fmt.Fprintln(s.err, "myelin:", err)
+		fmt.Fprintln(s.err, "myelin:", wording(err))
 		if _, ok := errors.AsType[usageError](err); ok {
 			return exitUsage
 		}
 		return exitFailed
 	}
 	return 0
+}
+
+// nearest returns the command whose help says what the line that could not be
+// parsed should have been.
+func nearest(err error) string {
+	if e, ok := errors.AsType[*kong.ParseError](err); ok && e.Context != nil {
+		if node := e.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "myelin"
+}
+
+// wording puts the problems of a configuration on lines of their own, each as
+// file:line:column, which editors and shells know how to open.
+func wording(err error) string {
+	if problems, ok := errors.AsType[*config.Errors](err); ok {
+		return "the configuration cannot be used:\n" + problems.Error()
+	}
+	return err.Error()
 }

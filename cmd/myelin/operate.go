@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"myelin/bench"
@@ -22,6 +25,9 @@ type healthCommand struct {
 func (c *healthCommand) Run(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" {
+		return usageError{fmt.Errorf("--url is %q, want one such as http://127.0.0.1:8001/health/ready", c.URL)}
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
 	if err != nil {
 		return asUsage(err)
@@ -64,7 +70,11 @@ func (c *versionCommand) Run(s streams) error {
 	if c.JSON {
 		return json.NewEncoder(s.out).Encode(v)
 	}
-	_, err := fmt.Fprintf(s.out, "myelin %s %s %s %s/%s\n", v.Version, v.Commit, v.Go, v.OS, v.Arch)
+	words := []string{"myelin", v.Version, v.Go, v.OS + "/" + v.Arch}
+	if v.Commit != "" {
+		words = append(words, v.Commit)
+	}
+	_, err := fmt.Fprintln(s.out, strings.Join(words, " "))
 	return err
 }
 
@@ -84,6 +94,9 @@ func (c *benchCommand) Run(ctx context.Context, s streams) error {
 		if werr := write(s.out); werr != nil {
 			return werr
 		}
+	}
+	if _, ok := errors.AsType[*bench.OptionError](err); ok {
+		return asUsage(err)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"myelin/client"
@@ -19,31 +20,52 @@ const maxLine = 1 << 20
 
 // connectFlags say which server to talk to.
 type connectFlags struct {
-	URL   string `default:"ws://127.0.0.1:8000/connection/websocket" help:"WebSocket endpoint of the server."`
+	URL   string `env:"MYELIN_URL" default:"ws://127.0.0.1:8000/connection/websocket" help:"WebSocket endpoint of the server."`
 	Token string `env:"MYELIN_TOKEN" help:"Connection token."`
 }
 
-// dial connects. A server that cannot be reached is an error, not a wait.
+// dial connects. A server that cannot be reached is an error, not a wait: the
+// client would go on trying, as it does once it was connected.
 func (f *connectFlags) dial(ctx context.Context, h client.Handlers) (*client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	h.OnError = func(err error) { giveUp(err) }
 	c, err := client.New(f.URL, client.Options{Token: f.Token, Name: "myelin-cli", Handlers: h})
 	if err != nil {
 		return nil, asUsage(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	if err := c.Connect(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w (is the server running?)", f.URL, errors.Join(err, c.Close()))
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		_ = c.Close()
+		return nil, f.explain(err)
 	}
 	return c, nil
+}
+
+// explain says what may be the matter when there is no connection.
+func (f *connectFlags) explain(err error) error {
+	switch _, answered := errors.AsType[*client.Disconnected](err); {
+	case answered:
+		return fmt.Errorf("%s: %w", f.URL, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w (is the server running? \"myelin serve --dev\" starts one)", err)
+	case !strings.Contains(f.URL, "/connection/"):
+		return fmt.Errorf("%w (is the path right? it should be /connection/websocket)", err)
+	}
+	return err
 }
 
 // pubCommand publishes.
 type pubCommand struct {
 	connectFlags
-	Channel string `arg:"" help:"Channel to publish to."`
-	Data    string `arg:"" optional:"" help:"JSON to publish; other text is published as a JSON string. Without it each line of standard input is one publication."`
-	ID      string `help:"Message id: publishing it again within the server's window does nothing."`
-	Quiet   bool   `short:"q" help:"Do not print positions."`
+	Channel string  `arg:"" help:"Channel to publish to."`
+	Data    *string `arg:"" optional:"" help:"JSON to publish; other text is published as a JSON string. Without it each line of standard input is one publication."`
+	ID      string  `help:"Message id: publishing it again within the server's window does nothing."`
+	Quiet   bool    `short:"q" help:"Do not print positions."`
 }
 
 // Run publishes one value, or one for each line.
@@ -53,8 +75,8 @@ func (c *pubCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if c.Data != "" {
-		return c.publish(ctx, s, conn, []byte(c.Data), c.ID)
+	if c.Data != nil {
+		return c.publish(ctx, s, conn, []byte(*c.Data), c.ID)
 	}
 	lines := bufio.NewScanner(s.in)
 	lines.Buffer(nil, maxLine)
@@ -115,6 +137,9 @@ func (c *subCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return asUsage(err)
 	}
+	if c.Count < 0 {
+		return usageError{fmt.Errorf("-n wants a number of publications, it is %d", c.Count)}
+	}
 	done := make(chan error, 1)
 	finish := func(err error) {
 		select {
@@ -137,6 +162,9 @@ func (c *subCommand) Run(ctx context.Context, s streams) error {
 				}
 			},
 			OnPublication: func(p client.Publication) {
+				if c.Count > 0 && left == 0 {
+					return // more has come than was asked for
+				}
 				if err := c.print(s, name, p); err != nil {
 					finish(err)
 				}
@@ -180,9 +208,10 @@ func (c *subCommand) print(s streams, name string, p client.Publication) error {
 	}
 	line, err := json.Marshal(struct {
 		Channel string          `json:"channel"`
+		Epoch   string          `json:"epoch,omitempty"`
 		Offset  uint64          `json:"offset,omitempty"`
 		Data    json.RawMessage `json:"data"`
-	}{name, p.Position.Offset, p.Data})
+	}{name, p.Position.Epoch, p.Position.Offset, p.Data})
 	if err != nil {
 		return err
 	}

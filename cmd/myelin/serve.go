@@ -17,7 +17,7 @@ var version = "dev"
 
 // configFlags say where the configuration comes from.
 type configFlags struct {
-	Config string   `short:"c" type:"path" help:"Configuration file (YAML)."`
+	Config string   `short:"c" help:"Configuration file (YAML)." placeholder:"FILE"`
 	Set    []string `help:"Set one key: a.b=v. May be repeated; wins over file and environment." placeholder:"KEY=VALUE" sep:"none"`
 	Dev    bool     `help:"To try things out: loopback only, anonymous clients may do everything, the API needs no key."`
 }
@@ -31,11 +31,8 @@ func (f *configFlags) load() (*config.Config, error) {
 }
 
 // reserved returns the variables that begin like configuration and are the
-// command line's own.
-func reserved() []string { return []string{envToken} }
-
-// envToken holds the connection token of pub and sub.
-const envToken = "MYELIN_TOKEN"
+// command line's own, see connectFlags.
+func reserved() []string { return []string{"MYELIN_URL", "MYELIN_TOKEN"} }
 
 // serveCommand runs the server.
 type serveCommand struct {
@@ -62,7 +59,10 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if c.Dev {
 		fmt.Fprintf(s.err, "myelin %s --dev: everybody on this machine may do everything. http://%s\n", version, srv.Addr())
 	}
-	log.Info("serving", "listen", srv.Addr().String())
+	log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, srv.Addr().String())
+	if admin := srv.AdminAddr(); admin != nil {
+		log.Info("serving", observe.KeyListener, "admin", observe.KeyAddr, admin.String())
+	}
 	return srv.Run(ctx)
 }
 

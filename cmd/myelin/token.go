@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -20,7 +21,7 @@ type tokenCommand struct {
 	Audience   string        `help:"Claim aud."`
 	Issuer     string        `help:"Claim iss."`
 	Secret     string        `env:"MYELIN_AUTH__TOKENS__HMAC_SECRET" help:"HMAC secret to sign with."`
-	PrivateKey string        `type:"existingfile" help:"File with a private key to sign with (PEM)."`
+	PrivateKey string        `placeholder:"FILE" help:"File with a private key to sign with (PEM)."`
 	KeyID      string        `name:"key-id" help:"Key id for the header (kid)."`
 	Algorithm  string        `help:"Algorithm, by default the key's usual one."`
 }
@@ -34,7 +35,7 @@ func (c *tokenCommand) Run(s streams) error {
 	if c.PrivateKey != "" {
 		b, err := os.ReadFile(c.PrivateKey)
 		if err != nil {
-			return asUsage(err)
+			return asUsage(fmt.Errorf("--private-key: %w", err))
 		}
 		o.PrivateKeyPEM = b
 	}
@@ -59,6 +60,14 @@ func (c *tokenCommand) claims(now time.Time) (*auth.Claims, error) {
 	claims := &auth.Claims{
 		User: c.User, IssuedAt: now.Unix(), Audience: c.Audience, Issuer: c.Issuer,
 		Channel: c.Channel, Client: c.Client, Channels: c.Subscribe, Info: json.RawMessage(c.Info),
+	}
+	switch {
+	case c.TTL < 0:
+		return nil, fmt.Errorf("--ttl is %v, want how long the token is valid from now, or 0 for ever", c.TTL)
+	case c.Client != "" && c.Channel == "":
+		return nil, errors.New("--client goes with --channel: only a subscription token can be for one client")
+	case c.Channel != "" && len(c.Subscribe) > 0:
+		return nil, errors.New("--subscribe does not go with --channel: a subscription token is for one channel")
 	}
 	if c.TTL > 0 {
 		claims.ExpiresAt = now.Add(c.TTL).Unix()
