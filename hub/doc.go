@@ -20,8 +20,10 @@
 // # Promises
 //
 // Order: a session sees the publications of a channel in the order of their
-// offsets, each once; replies and pushes leave in the order they were handed
-// over. Subscribing with a position gives exactly what was missed, then what
+// offsets, each once, all of them after the reply that begins its subscription
+// and before the word or the reply that ends it. Replies leave in the order
+// they were handed over; publications of the same moment may come after a reply
+// that was handed over behind them. Subscribing with a position gives exactly what was missed, then what
 // is live, with no gap and no duplicate, or says that it could not. A session
 // that may have missed something is told: it is unsubscribed with code 2500,
 // or disconnected with 3010 where the subscription was the server's.

@@ -18,6 +18,10 @@ const (
 	// maxWaiting is how many deliveries a subscription keeps while its
 	// recovery is being read; beyond it the client has to subscribe again.
 	maxWaiting = 4096
+	// maxWrite is how many bytes are joined for one write; only a message that
+	// is longer by itself makes a longer one. What a session that does not read
+	// costs is one write, or Limits.QueueBytes where that is more.
+	maxWrite = 64 << 10
 	// maxRing is how many publications a topic's hot ring holds.
 	maxRing = 256
 	// maxRepairs is how often a repair is tried before subscribers are told.

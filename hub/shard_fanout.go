@@ -118,76 +118,75 @@ func (s *shard) flushParts() {
 	s.touched = s.touched[:0]
 }
 
-// fanout hands a part's batch to its subscriptions: the joined bytes to those
-// who want all of it, one by one to the others.
+// fanout hands a part's batch to its subscriptions.
 func (s *shard) fanout(p *part) {
 	if len(p.batch) == 0 {
 		return
 	}
-	batch := p.batch
-	first, last, plain := span(batch)
 	delivered := 0
 	for i := range p.lists {
 		l := &p.lists[i]
 		if len(l.subs) == 0 {
 			continue
 		}
-		if !plain {
+		for rest := p.batch; len(rest) > 0; {
+			run, joined := join(rest, l.form)
+			rest = rest[len(run):]
 			for _, sb := range l.subs {
-				delivered += s.each(sb, batch)
+				delivered += s.hand(sb, run, joined)
 			}
-			continue
-		}
-		joined := join(batch, l.form)
-		for _, sb := range l.subs {
-			if sb.last >= first {
-				delivered += s.each(sb, batch)
-				continue
-			}
-			sb.last = last
-			delivered += len(batch)
-			s.queue(sb.session, joined)
 		}
 	}
 	for _, sb := range p.private {
-		delivered += s.each(sb, batch)
+		delivered += s.each(sb, p.batch)
 	}
 	for _, sb := range p.waiting {
-		sb.keep(batch)
+		sb.keep(p.batch)
 	}
 	p.topic.ns.metrics.Delivered.Add(int64(delivered))
-	clear(batch)
-	p.batch = batch[:0]
+	clear(p.batch)
+	p.batch = p.batch[:0]
 	if cap(p.batch) > 256 {
 		p.batch = nil
 	}
 }
 
-// span returns the first and last offset of a batch and whether it holds
-// nothing but publications.
-func span(batch []*delivery) (first, last uint64, plain bool) {
-	for _, d := range batch {
-		if d.event.Kind != EventPublication {
-			return 0, 0, false
-		}
+// join returns the beginning of a batch that goes out as one, and its bytes in
+// one form: publications, as long as they are no more than one write holds, or
+// a single other event.
+func join(batch []*delivery, f Form) (run []*delivery, joined []byte) {
+	joined = batch[0].encoded(f)
+	if batch[0].event.Kind != EventPublication {
+		return batch[:1], joined
 	}
-	return batch[0].event.Pub.Offset, batch[len(batch)-1].event.Pub.Offset, true
+	n, size := 1, len(joined)
+	for ; n < len(batch) && batch[n].event.Kind == EventPublication; n++ {
+		more := len(batch[n].encoded(f))
+		if size+more > maxWrite {
+			break
+		}
+		size += more
+	}
+	if n == 1 {
+		return batch[:1], joined
+	}
+	joined = make([]byte, 0, size)
+	for _, d := range batch[:n] {
+		joined = append(joined, d.encoded(f)...)
+	}
+	return batch[:n], joined
 }
 
-// join returns the bytes of a batch in one form, one after the other.
-func join(batch []*delivery, f Form) []byte {
-	if len(batch) == 1 {
-		return batch[0].encoded(f)
+// hand hands a run to one subscription, all at once where all of it is news,
+// and returns how many it took.
+func (s *shard) hand(sb *sub, run []*delivery, joined []byte) int {
+	first := &run[0].event
+	if first.Kind != EventPublication || first.Pub.Offset <= sb.last {
+		return s.each(sb, run)
 	}
-	size := 0
-	for _, d := range batch {
-		size += len(d.encoded(f))
-	}
-	out := make([]byte, 0, size)
-	for _, d := range batch {
-		out = append(out, d.encoded(f)...)
-	}
-	return out
+	sb.last = run[len(run)-1].event.Pub.Offset
+	s.queue(sb.session, joined)
+	return len(run)
 }
 
 // each hands over what one subscription has not seen yet and wants, and

@@ -52,70 +52,94 @@ func (sh *shard) flushSessions() {
 	}
 }
 
-// flush does the one write of a round.
+// flush does the one write of a round, and further ones where there is more
+// than one may hold.
 func (sh *shard) flush(s *Session) {
 	o := &s.out
 	o.dirty = false
-	p := o.first
-	if len(o.more) > 0 {
-		sh.hub.metrics.Joined.Add(int64(len(o.more)))
-		sh.scratch = append(sh.scratch[:0], o.first...)
-		for i, b := range o.more {
+	p, more := o.first, o.more
+	o.first, o.more = nil, nil
+	if len(more) > 0 {
+		sh.hub.metrics.Joined.Add(int64(len(more)))
+		sh.scratch = append(sh.scratch[:0], p...)
+		for i, b := range more {
+			if len(sh.scratch)+len(b) > maxWrite {
+				if !sh.put(s, sh.scratch) {
+					return
+				}
+				sh.scratch = sh.scratch[:0]
+			}
 			sh.scratch = append(sh.scratch, b...)
-			o.more[i] = nil
+			more[i] = nil
 		}
 		p = sh.scratch
-		o.more = o.more[:0]
-		if cap(o.more) > 16 {
-			o.more = nil
-		}
 	}
-	o.first = nil
-	if o.closed {
+	if !sh.put(s, p) {
 		return
 	}
-	if o.blocked {
-		sh.hold(s, p)
-		return
+	if cap(more) <= 16 {
+		o.more = more[:0]
 	}
-	sh.write(s, p)
+	sh.finish(s)
 }
 
-// hold keeps bytes for a connection that takes none now. A session that
-// already has more waiting than it may is slow, and ends.
-func (sh *shard) hold(s *Session, p []byte) {
+// finish closes the connection of a closing session when all is out.
+func (sh *shard) finish(s *Session) {
+	if s.out.closing && !s.out.blocked {
+		sh.shut(s)
+	}
+}
+
+// put writes p, or keeps it where the connection takes nothing now. It
+// reports whether the session takes more.
+func (sh *shard) put(s *Session, p []byte) bool {
 	o := &s.out
-	if len(o.backlog) > 0 && len(o.backlog)+len(p) > sh.hub.opts.Limits.QueueBytes && !o.closing {
+	switch {
+	case o.closed:
+		return false
+	case o.blocked:
+		return sh.hold(s, p)
+	}
+	rest, ok := sh.write(s, p)
+	o.backlog = append(o.backlog, rest...)
+	return ok
+}
+
+// hold keeps bytes behind those that wait already. A session that has more
+// waiting than it may is slow, and ends.
+func (sh *shard) hold(s *Session, p []byte) bool {
+	o := &s.out
+	if len(o.backlog)+len(p) <= sh.hub.opts.Limits.QueueBytes {
+		o.backlog = append(o.backlog, p...)
+		return true
+	}
+	if !o.closing {
 		sh.hub.metrics.SlowDisconnects.Inc()
 		sh.hub.opts.Metrics.Limit("queue").Inc()
 		sh.giveUp(s, DisconnectSlow)
-		return
 	}
-	o.backlog = append(o.backlog, p...)
+	return false
 }
 
-// write hands p to the connection and keeps what it does not take.
-func (sh *shard) write(s *Session, p []byte) {
-	o := &s.out
-	if len(p) > 0 {
-		n, err := s.conn.WriteNow(p)
-		sh.hub.metrics.Writes.Inc()
-		sh.hub.metrics.WriteBytes.Add(int64(n))
-		if err != nil {
-			sh.shut(s)
-			sh.hub.task(func() { s.Close(DisconnectWriteError) })
-			return
-		}
-		if n < len(p) {
-			o.backlog = append(o.backlog, p[n:]...)
-			o.blocked = true
-			s.conn.NotifyWritable(func() { sh.push(message{kind: msgWritable, session: s}) })
-			return
-		}
+// write hands p to the connection and returns what it does not take. It
+// reports whether the session goes on.
+func (sh *shard) write(s *Session, p []byte) (rest []byte, ok bool) {
+	if len(p) == 0 {
+		return nil, true
 	}
-	if o.closing {
+	n, err := s.conn.WriteNow(p)
+	sh.hub.metrics.Writes.Inc()
+	sh.hub.metrics.WriteBytes.Add(int64(n))
+	if err != nil {
 		sh.shut(s)
+		sh.hub.task(func() { s.Close(DisconnectWriteError) })
+		return nil, false
 	}
+	if n < len(p) {
+		s.out.blocked = true
+		s.conn.NotifyWritable(func() { sh.push(message{kind: msgWritable, session: s}) })
+	}
+	return p[n:], true
 }
 
 // writable goes on with the backlog.
@@ -125,9 +149,15 @@ func (sh *shard) writable(s *Session) {
 	if o.closed {
 		return
 	}
-	rest := o.backlog
-	o.backlog = nil
-	sh.write(s, rest)
+	rest, ok := sh.write(s, o.backlog)
+	if !ok {
+		return
+	}
+	o.backlog = rest
+	if len(rest) == 0 {
+		o.backlog = nil
+	}
+	sh.finish(s)
 }
 
 // giveUp ends a session from within the shard: the client is told behind what
@@ -148,18 +178,13 @@ func (sh *shard) end(s *Session, e *Event) {
 	o.deadline = time.Now().Add(lingerTimeout)
 	sh.wheel.Schedule(&s.timer, lingerTimeout)
 	switch {
-	case o.blocked:
-		// What waits is whole frames but for their beginning, which the
-		// connection has: the goodbye can only stand behind all of it.
-		for _, b := range append([][]byte{o.first}, o.more...) {
-			o.backlog = append(o.backlog, b...)
-		}
-		o.first, o.more = nil, nil
-		o.backlog = append(o.backlog, bye...)
 	case o.dirty:
 		o.more = append(o.more, bye)
+	case o.blocked:
+		o.backlog = append(o.backlog, bye...)
 	default:
-		sh.write(s, bye)
+		sh.put(s, bye)
+		sh.finish(s)
 	}
 }
 

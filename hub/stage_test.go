@@ -169,6 +169,9 @@ func (s *stage) connect(user string) *client {
 	return s.connectAs(&auth.Identity{User: user, Anonymous: user == ""}, nil)
 }
 
+// nobody is the identity of an anonymous client.
+func nobody() *auth.Identity { return &auth.Identity{Anonymous: true} }
+
 func (s *stage) connectAs(id *auth.Identity, change func(o *hub.SessionOptions)) *client {
 	s.t.Helper()
 	c := s.open(change)
