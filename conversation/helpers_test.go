@@ -185,6 +185,17 @@ func (p *peer) expect(want string, commands ...*command) {
 	}
 }
 
+// expectAll is expect for what may come in any order, as the reply to a publish
+// and the publication itself do. want is in alphabetical order.
+func (p *peer) expectAll(want string, commands ...*command) {
+	p.t.Helper()
+	got := strings.Split(tell(p.do(commands...)), ", ")
+	slices.Sort(got)
+	if got := strings.Join(got, ", "); got != want {
+		p.t.Errorf("%s\n got %s\nwant %s", tellCommands(commands), got, want)
+	}
+}
+
 func (p *peer) subscribe(name string) *protocol.SubscribeResult {
 	p.t.Helper()
 	r := p.do(&command{Id: 2, Subscribe: &protocol.SubscribeRequest{Channel: name, Recoverable: true}})

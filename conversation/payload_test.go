@@ -105,7 +105,7 @@ func TestBytesInTokens(t *testing.T) {
 			Channel: "room:a", Token: conversationtest.Token(t, claims{"sub": "u", "channel": "room:a", "b64info": text}),
 		}})
 		check("join", only(t, watcher.rest()).Push.Join.Info, want)
-		p.expect("3 publish, room:a pub 1", &command{Id: 3, Publish: &protocol.PublishRequest{Channel: "room:a", Data: []byte(`1`)}})
+		p.expectAll("3 publish, room:a pub 1", &command{Id: 3, Publish: &protocol.PublishRequest{Channel: "room:a", Data: []byte(`1`)}})
 		check("publication", pub(t, watcher.rest()).Info, "")
 		r := only(t, watcher.do(&command{Id: 4, Presence: &protocol.PresenceRequest{Channel: "room:a"}}))
 		check("presence", r.Presence.GetPresence()[p.conv.ID()], want)
