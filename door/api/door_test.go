@@ -231,15 +231,19 @@ func TestStrictJSON(t *testing.T) {
 	} {
 		r.call(t, "publish", body)
 	}
+	if got := r.call(t, "history", `{"channel":"a"}`); !strings.Contains(got, `"offset":3`) {
+		t.Errorf("3 publishes were right: %s", got)
+	}
+}
+
+func TestStrictJSONInside(t *testing.T) {
+	r := newRig(t, hub.Limits{})
 	r.fails(t, http.StatusBadRequest, channel.CodeBadRequest, "limit must be a whole number from -2147483648 to 2147483647, not 2147483648",
 		"history", `{"channel":"a","limit":2147483648}`)
 	r.fails(t, http.StatusBadRequest, channel.CodeBadRequest, "since.offset must be a whole number", "history", `{"channel":"a","since":{"offset":"1"}}`)
 	r.fails(t, http.StatusBadRequest, channel.CodeBadRequest, "unknown field since.ofset; did you mean offset?", "history", `{"channel":"a","since":{"ofset":1}}`)
 	r.fails(t, http.StatusBadRequest, channel.CodeBadRequest, "channels[1] must be text, not null", "broadcast", `{"channels":["a",null],"data":1}`)
 	r.fails(t, http.StatusBadRequest, channel.CodeBadRequest, "unknown field x; there are none here", "info", `{"x":1}`)
-	if got := r.call(t, "history", `{"channel":"a"}`); !strings.Contains(got, `"offset":3`) {
-		t.Errorf("3 publishes were right: %s", got)
-	}
 }
 
 func TestMetrics(t *testing.T) {

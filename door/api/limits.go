@@ -18,7 +18,7 @@ const (
 	MaxWhitelist = 1_000
 	// MaxAnswerBytes is about how much the answers to one request may hold,
 	// beside one publication of any allowed size.
-	MaxAnswerBytes = 64 << 20
+	MaxAnswerBytes = 32 << 20
 	// MaxInFlight is how many requests are handled at a time; more wait.
 	MaxInFlight = 256
 	// MaxDepth is how deep the JSON of a request may be nested.

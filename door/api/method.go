@@ -88,6 +88,7 @@ type call struct {
 // take makes room for n more bytes of answer.
 func (c *call) take(n int) error {
 	if c.left.Add(-int64(n)) < 0 {
+		c.left.Add(int64(n))
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("the answer would hold more than %d bytes, ask for less at a time", MaxAnswerBytes))
 	}
 	return nil

@@ -176,7 +176,7 @@ func (s *spec) validateArray(m map[string]any, value any, closed bool) error {
 }
 
 func validateScalar(m map[string]any, value any) error {
-	fits := false
+	var fits bool
 	switch m["type"] {
 	case "string":
 		text, ok := value.(string)
