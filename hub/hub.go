@@ -36,10 +36,6 @@ func New(o Options) *Hub {
 	o = o.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	h := &Hub{opts: o, engine: o.Engine, metrics: o.Metrics.Hub(), ctx: ctx, stop: stop}
-	for name, ns := range o.Namespaces {
-		ns.metrics = o.Metrics.Namespace(name)
-		ns.latency = o.Metrics.PublishSeconds(name)
-	}
 	h.topics.init()
 	h.clients.init()
 	for i := range o.Shards {

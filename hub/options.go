@@ -15,6 +15,9 @@ const (
 	// inboxHighWater is how many messages a shard's inbox may hold before
 	// publishers have to wait for it.
 	inboxHighWater = 16 << 10
+	// inboxLimit is how many there may be before topics leave the feed of the
+	// engine, which does not wait, and read on when there is room.
+	inboxLimit = 4 * inboxHighWater
 	// maxWaiting is how many deliveries a subscription keeps while its
 	// recovery is being read; beyond it the client has to subscribe again.
 	maxWaiting = 4096
@@ -28,6 +31,11 @@ const (
 	maxRepairs = 5
 	// repairPause is how long it waits between two tries.
 	repairPause = 200 * time.Millisecond
+	// readTimeout is how long a read on the hub's own account may take.
+	readTimeout = 5 * time.Second
+	// positionCheck is how often a topic is compared with the engine where
+	// nothing else is said.
+	positionCheck = 30 * time.Second
 	// MaxPresence is how many members a presence answer may hold.
 	MaxPresence = 10_000
 	// timerTick is the granularity of pings and expiry.
@@ -129,5 +137,14 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	spaces := make(map[string]*Namespace, len(o.Namespaces))
+	for name, ns := range o.Namespaces {
+		c := *ns // the caller may go on with his own
+		def(&c.PositionCheck, positionCheck)
+		c.metrics = o.Metrics.Namespace(name)
+		c.latency = o.Metrics.PublishSeconds(name)
+		spaces[name] = &c
+	}
+	o.Namespaces = spaces
 	return o
 }

@@ -69,19 +69,20 @@ func newShard(h *Hub, number int) *shard {
 	return s
 }
 
-// push queues m and returns at once. Whoever produces without bound first asks
-// admit.
-func (s *shard) push(m message) {
+// push queues m, returns at once and says how many are queued. Publishers
+// first wait until there is room, see full; for a feed see inboxLimit.
+func (s *shard) push(m message) int {
 	s.mu.Lock()
 	s.mu.inbox = append(s.mu.inbox, m)
-	first := len(s.mu.inbox) == 1
+	n := len(s.mu.inbox)
 	s.mu.Unlock()
-	if first {
+	if n == 1 {
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
 	}
+	return n
 }
 
 // full returns a channel that closes when the inbox has been taken, or nil

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"sync"
+	"time"
 
 	"myelin/channel"
 )
@@ -17,6 +18,8 @@ type topic struct {
 	refs int
 	// parts holds what each shard knows; each entry is its shard's own.
 	parts []*part
+	// checked is when the position check last looked; it is the keeper's own.
+	checked time.Time
 
 	mu struct {
 		sync.Mutex
@@ -47,16 +50,23 @@ type stripe struct {
 	mu struct {
 		sync.RWMutex
 		topics map[string]*topic
-		// busy holds the names that are being opened or closed at the engine;
-		// the channel closes when that is done.
-		busy map[string]chan struct{}
+		// busy holds the names that are being opened or closed at the engine.
+		busy map[string]*transition
 	}
+}
+
+// transition is a topic on its way to or from the engine.
+type transition struct {
+	done chan struct{}
+	// err is why it could not be opened, where that is nobody's own fault: all
+	// who wait hear it. It is set before done closes.
+	err error
 }
 
 func (t *topicTable) init() {
 	for i := range t.stripes {
 		t.stripes[i].mu.topics = make(map[string]*topic)
-		t.stripes[i].mu.busy = make(map[string]chan struct{})
+		t.stripes[i].mu.busy = make(map[string]*transition)
 	}
 }
 
@@ -105,7 +115,10 @@ func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, 
 		if busy := st.mu.busy[name]; busy != nil {
 			st.mu.Unlock()
 			select {
-			case <-busy:
+			case <-busy.done:
+				if busy.err != nil {
+					return nil, busy.err
+				}
 				continue
 			case <-ctx.Done():
 				return nil, channel.ErrUnavailable.Wrap(ctx.Err())
@@ -120,25 +133,34 @@ func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, 
 		t.mu.shards = make([]int32, len(h.shards))
 		t.mu.opening = true
 		st.mu.topics[t.name] = t
-		st.mu.busy[t.name] = make(chan struct{})
+		st.beginLocked(name)
 		st.mu.Unlock()
 
 		err := t.open(ctx)
 		st.mu.Lock()
-		if err != nil {
-			delete(st.mu.topics, name)
-		} else {
+		defer st.mu.Unlock()
+		if err == nil {
 			ns.metrics.Channels.Add(1)
+			st.endLocked(name, nil)
+			return t, nil
 		}
-		st.done(name)
-		st.mu.Unlock()
-		return t, err
+		delete(st.mu.topics, name)
+		shared := err
+		if ctx.Err() != nil {
+			shared = nil // who waits has more patience, and tries himself
+		}
+		st.endLocked(name, shared)
+		return nil, err
 	}
 }
 
-// done ends a transition. The stripe's lock is held.
-func (s *stripe) done(name string) {
-	close(s.mu.busy[name])
+func (s *stripe) beginLocked(name string) {
+	s.mu.busy[name] = &transition{done: make(chan struct{})}
+}
+
+func (s *stripe) endLocked(name string, err error) {
+	s.mu.busy[name].err = err
+	close(s.mu.busy[name].done)
 	delete(s.mu.busy, name)
 }
 
@@ -152,12 +174,12 @@ func (h *Hub) release(t *topic) {
 		return
 	}
 	delete(st.mu.topics, t.name)
-	st.mu.busy[t.name] = make(chan struct{})
+	st.beginLocked(t.name)
 	st.mu.Unlock()
 
 	h.engine.Unsubscribe(t.name)
 	st.mu.Lock()
-	st.done(t.name)
+	st.endLocked(t.name, nil)
 	st.mu.Unlock()
 	t.ns.metrics.Channels.Add(-1)
 }
@@ -176,7 +198,10 @@ func (t *topic) open(ctx context.Context) error {
 	}
 	t.mu.top = top
 	for _, p := range early {
-		if p.Epoch == top.Epoch && p.Offset > t.mu.top.Offset {
+		switch {
+		case p.Epoch != top.Epoch:
+			t.mu.again = true // which of the two is newer the engine knows
+		case p.Offset > t.mu.top.Offset:
 			t.advanceLocked(p)
 		}
 	}
@@ -194,14 +219,16 @@ func (t *topic) advanceLocked(p *channel.Publication) {
 	}
 }
 
-// sendLocked puts a delivery into the inbox of every shard with subscribers.
-func (t *topic) sendLocked(m message) {
+// sendLocked puts a message into the inbox of every shard with subscribers. It
+// reports whether one of them holds more than it should.
+func (t *topic) sendLocked(m message) (over bool) {
 	m.topic = t
 	for i, n := range t.mu.shards {
-		if n > 0 {
-			t.hub.shards[i].push(m)
+		if n > 0 && t.hub.shards[i].push(m) > inboxLimit {
+			over = true
 		}
 	}
+	return over
 }
 
 // publishLocked makes p the newest publication and sends it on.
@@ -210,7 +237,9 @@ func (t *topic) publishLocked(p *channel.Publication) {
 	d := &delivery{event: Event{
 		Kind: EventPublication, Channel: t.name, Pub: p, Recoverable: t.ns.Policy.Recoverable(),
 	}}
-	t.sendLocked(message{kind: msgDeliver, delivery: d})
+	if t.sendLocked(message{kind: msgDeliver, delivery: d}) && !t.mu.repairing {
+		t.repairLocked()
+	}
 }
 
 // Deliver takes one publication from the engine.
@@ -234,6 +263,7 @@ func (h *Hub) Deliver(p *channel.Publication) {
 	case p.Offset <= t.mu.top.Offset:
 		// Seen already: a repair read it before the feed brought it.
 	case p.Prev != t.mu.top.Offset && t.ns.Policy.Recoverable():
+		t.mu.early = append(t.mu.early, p)
 		t.repairLocked()
 	default:
 		t.publishLocked(p)

@@ -91,29 +91,15 @@ func (t *topic) detach(sb *sub, why Unsubscribe) {
 }
 
 // recover fills in what came after since, from the ring where it reaches back
-// far enough, else from the engine.
+// far enough, else from the engine. A client may be ahead of this node, whose
+// feed lags behind what was read elsewhere.
 func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out *Subscription) error {
-	if (since.Epoch != "" && since.Epoch != out.Position.Epoch) || since.Offset > out.Position.Offset {
+	if since.Epoch != "" && since.Epoch != out.Position.Epoch {
 		t.ns.metrics.Unrecovered.Inc()
 		return nil
 	}
-	if since.Offset == out.Position.Offset {
-		out.Recovered = true
-		t.ns.metrics.Recovered.Inc()
-		return nil
-	}
-	var oldest int64
-	if ttl := t.ns.Policy.HistoryTTL; ttl > 0 {
-		oldest = time.Now().Add(-ttl).UnixMilli()
-	}
-	t.mu.Lock()
-	pubs, ok := t.mu.ring.since(since.Offset, oldest)
-	top := t.mu.top
-	t.mu.Unlock()
-	if ok && top.Epoch != out.Position.Epoch {
-		ok = false
-	}
-	if !ok {
+	pubs, ok := t.recent(channel.Position{Epoch: out.Position.Epoch, Offset: since.Offset})
+	if !ok && since.Offset != out.Position.Offset {
 		r, err := h.engine.Read(ctx, &channel.ReadRequest{
 			Channel: t.name, Policy: t.ns.Policy, Limit: -1,
 			Since: channel.Position{Epoch: out.Position.Epoch, Offset: since.Offset},
@@ -129,6 +115,7 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 	}
 	out.Recovered = true
 	out.Publications = pubs
+	out.Position.Offset = max(out.Position.Offset, since.Offset)
 	if n := len(pubs); n > 0 {
 		out.Position = pubs[n-1].Position
 	}
@@ -136,9 +123,24 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 	return nil
 }
 
+// recent returns what the ring has after a position. It says no where that may
+// not be all.
+func (t *topic) recent(since channel.Position) ([]*channel.Publication, bool) {
+	var oldest int64
+	if ttl := t.ns.Policy.HistoryTTL; ttl > 0 {
+		oldest = time.Now().Add(-ttl).UnixMilli()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.top.Epoch != since.Epoch || since.Offset > t.mu.top.Offset {
+		return nil, false
+	}
+	return t.mu.ring.since(since.Offset, oldest)
+}
+
 // repairLocked has a task read what the feed did not bring.
 func (t *topic) repairLocked() {
-	if t.mu.repairing {
+	if t.mu.repairing || t.mu.opening {
 		t.mu.again = true
 		return
 	}
@@ -151,6 +153,11 @@ func (t *topic) repairLocked() {
 func (t *topic) repair() {
 	t.ns.metrics.Repairs.Inc()
 	for range maxRepairs {
+		for _, s := range t.hub.shards {
+			if t.hub.waitFor(t.hub.ctx, s) != nil {
+				return // the hub closes
+			}
+		}
 		if t.catchUp() {
 			return
 		}
@@ -171,19 +178,20 @@ func (t *topic) repair() {
 func (t *topic) catchUp() bool {
 	t.mu.Lock()
 	since := t.mu.top
-	t.mu.early, t.mu.again = nil, false
+	t.mu.again = false
 	t.mu.Unlock()
-	r, err := t.hub.engine.Read(t.hub.ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Since: since, Limit: -1})
-	if err != nil {
-		return false
+	r, err := t.read(since, -1)
+	if err != nil || (r.Top.Epoch == since.Epoch && r.Top.Offset < since.Offset) {
+		return false // no answer, or one from before
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !r.Complete {
+	if r.Complete {
+		for _, p := range r.Pubs {
+			t.publishLocked(p)
+		}
+	} else {
 		t.breakLocked(r.Top)
-	}
-	for _, p := range r.Pubs {
-		t.publishLocked(p)
 	}
 	for _, p := range t.mu.early {
 		switch {
@@ -199,15 +207,19 @@ func (t *topic) catchUp() bool {
 	return !t.mu.again
 }
 
+// read asks the engine on the hub's own account.
+func (t *topic) read(since channel.Position, limit int) (channel.ReadResult, error) {
+	ctx, cancel := context.WithTimeout(t.hub.ctx, readTimeout)
+	defer cancel()
+	return t.hub.engine.Read(ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Since: since, Limit: limit})
+}
+
 // keep compares topics with the engine's truth, a stripe at a time so that
 // the work is spread, until the hub closes.
 func (h *Hub) keep() {
 	every := time.Duration(0)
 	for _, ns := range h.opts.Namespaces {
-		if ns.PositionCheck == 0 {
-			ns.PositionCheck = defaultPositionCheck
-		}
-		if ns.Policy.Recoverable() && ns.PositionCheck > 0 && (every == 0 || ns.PositionCheck < every) {
+		if ns.checked() && (every == 0 || ns.PositionCheck < every) {
 			every = ns.PositionCheck
 		}
 	}
@@ -223,15 +235,17 @@ func (h *Hub) keep() {
 			return
 		}
 		for _, t := range h.topics.stripes[i].all() {
-			if t.ns.Policy.Recoverable() && t.ns.PositionCheck > 0 {
+			// Those that cannot wait for the next round of the stripe.
+			if now := time.Now(); t.ns.checked() && now.Add(every).Sub(t.checked) > t.ns.PositionCheck {
+				t.checked = now
 				t.check()
 			}
 		}
 	}
 }
 
-// defaultPositionCheck is how often a topic is compared with the engine.
-const defaultPositionCheck = 30 * time.Second
+// checked reports whether the topics of a namespace are compared.
+func (ns *Namespace) checked() bool { return ns.Policy.Recoverable() && ns.PositionCheck > 0 }
 
 // check compares the topic with the engine's top, and its subscriptions with
 // the topic.
@@ -243,7 +257,7 @@ func (t *topic) check() {
 	if busy {
 		return
 	}
-	r, err := t.hub.engine.Read(t.hub.ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy})
+	r, err := t.read(channel.Position{}, 0)
 	if err != nil {
 		return
 	}
