@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
+	"sync"
 
 	"myelin/channel"
 )
@@ -27,11 +29,16 @@ func hashName(name string) nameHash {
 	return nameHash(sum[:nameHashBytes])
 }
 
-// resumePoint follows the positions of one session.
+// resumePoint follows the positions of one session. Two goroutines move it: the
+// one that connects the session, and the shard that writes to it, which has
+// word from the server's side as soon as the session is known by its user.
 type resumePoint struct {
-	index   map[string]int
-	entries []resumeEntry
-	cached  string
+	mu struct {
+		sync.Mutex
+		index   map[string]int
+		entries []resumeEntry
+		cached  string
+	}
 }
 
 type resumeEntry struct {
@@ -39,50 +46,61 @@ type resumeEntry struct {
 	pos  channel.Position
 }
 
-func newResumePoint() *resumePoint { return &resumePoint{index: make(map[string]int)} }
+func newResumePoint() *resumePoint {
+	r := new(resumePoint)
+	r.mu.index = make(map[string]int)
+	return r
+}
 
 // move notes that the client will have seen pos.
 func (r *resumePoint) move(name string, pos channel.Position) {
-	r.cached = ""
-	if i, ok := r.index[name]; ok {
-		r.entries[i].pos = pos
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.cached = ""
+	if i, ok := r.mu.index[name]; ok {
+		r.mu.entries[i].pos = pos
 		return
 	}
-	r.index[name] = len(r.entries)
-	r.entries = append(r.entries, resumeEntry{hashName(name), pos})
+	r.mu.index[name] = len(r.mu.entries)
+	r.mu.entries = append(r.mu.entries, resumeEntry{hashName(name), pos})
 }
 
 // drop forgets a channel.
 func (r *resumePoint) drop(name string) {
-	i, ok := r.index[name]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, ok := r.mu.index[name]
 	if !ok {
 		return
 	}
-	r.cached = ""
-	delete(r.index, name)
-	r.entries = append(r.entries[:i], r.entries[i+1:]...)
-	for n, j := range r.index {
+	r.mu.cached = ""
+	delete(r.mu.index, name)
+	r.mu.entries = slices.Delete(r.mu.entries, i, i+1)
+	for n, j := range r.mu.index {
 		if j > i {
-			r.index[n] = j - 1
+			r.mu.index[n] = j - 1
 		}
 	}
 }
 
+// token returns the resume token, empty where there is nothing to resume.
 func (r *resumePoint) token() string {
-	if len(r.entries) == 0 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.mu.entries) == 0 {
 		return ""
 	}
-	if r.cached == "" {
+	if r.mu.cached == "" {
 		b := []byte{resumeVersion}
-		for _, e := range r.entries {
+		for _, e := range r.mu.entries {
 			b = append(b, e.hash[:]...)
 			b = append(b, byte(len(e.pos.Epoch)))
 			b = append(b, e.pos.Epoch...)
 			b = binary.AppendUvarint(b, e.pos.Offset)
 		}
-		r.cached = base64.RawURLEncoding.EncodeToString(b)
+		r.mu.cached = base64.RawURLEncoding.EncodeToString(b)
 	}
-	return r.cached
+	return r.mu.cached
 }
 
 var errResumeToken = errors.New("not a resume token")
