@@ -18,13 +18,13 @@ func TestWhoIsToldToComeBackMayAtOnce(t *testing.T) {
 		s := newStage(t, e, nil)
 		again := make(chan error, 1)
 		c := s.connect("")
-		c.hear = func(line string) {
+		c.listen(func(line string) {
 			if line == "unsub log:x 2500" {
 				// The client answers from a goroutine of its own, while the
 				// hub still cleans up.
 				go func() { again <- c.join(hub.SubscribeRequest{Channel: "log:x"}) }()
 			}
-		}
+		})
 		if err := c.join(hub.SubscribeRequest{Channel: "log:x"}); err != nil {
 			t.Fatal(err)
 		}

@@ -209,10 +209,10 @@ func TestFeedThatIsTooFast(t *testing.T) {
 				r := newReader("log:x")
 				c := s.connect("")
 				var deepest int64
-				c.hear = func(line string) {
+				c.listen(func(line string) {
 					deepest = max(deepest, s.metrics.Hub().InboxDepth.Value())
 					r.hear(line)
-				}
+				})
 				if err := c.join(r.request()); err != nil {
 					t.Fatal(err)
 				}

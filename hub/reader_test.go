@@ -147,7 +147,7 @@ func (r *reader) gone() {
 }
 
 // attach makes the reader hear a client.
-func (r *reader) attach(c *client) { c.hear = r.hear }
+func (r *reader) attach(c *client) { c.listen(r.hear) }
 
 // verify fails the test for what the reader should not have seen, held against
 // the log of the channel.

@@ -78,7 +78,7 @@ func (sh *shard) tick(s *Session) {
 		sh.tell(s, &Event{Kind: EventPing})
 		sh.hub.metrics.PingsSent.Inc()
 		c.nextPing = now.Add(sh.hub.opts.PingInterval)
-		if s.pongs {
+		if s.pongs && c.pongBy.IsZero() {
 			c.pongBy = now.Add(sh.hub.opts.PongTimeout)
 		}
 	}

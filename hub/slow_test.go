@@ -17,7 +17,7 @@ func (s *stage) hold() (release func()) {
 	gate := make(chan struct{})
 	c := s.connect("")
 	s.settle()
-	c.hear = func(string) { <-gate }
+	c.listen(func(string) { <-gate })
 	c.Send([]byte("hold\n"))
 	s.settle()
 	return func() {

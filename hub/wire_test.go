@@ -15,12 +15,11 @@ import (
 // wire is a Conn whose other end the test holds. It keeps the lines that come
 // and notes every promise the hub breaks.
 type wire struct {
-	// hear is given each line, where it is set, instead of keeping it. It is
-	// called by the goroutine that writes.
-	hear func(line string)
-
 	mu struct {
 		sync.Mutex
+		// hear is given each line, where it is set, instead of keeping it. It
+		// is called by the goroutine that writes.
+		hear func(line string)
 		// room is how many bytes it takes before it blocks; negative is any
 		// number.
 		room int
@@ -91,8 +90,8 @@ func (w *wire) takeLocked(p []byte) {
 		line := string(append(w.mu.partial, head...))
 		w.mu.partial = w.mu.partial[:0]
 		p = rest
-		if w.hear != nil {
-			w.hear(line)
+		if w.mu.hear != nil {
+			w.mu.hear(line)
 		} else {
 			w.mu.lines = append(w.mu.lines, line)
 		}
@@ -153,6 +152,13 @@ func (w *wire) cut() {
 	defer w.mu.Unlock()
 	w.mu.err = errWire
 	w.tellLocked()
+}
+
+// listen has hear called with each line from now on.
+func (w *wire) listen(hear func(line string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.hear = hear
 }
 
 // lines returns what came and forgets it.
