@@ -63,6 +63,7 @@ func (c *Conversation) connect(id uint32, r *protocol.ConnectRequest) error {
 	for _, sn := range subs {
 		sn.Live(nil)
 	}
+	c.session.Ready(c.host.ctx)
 	return nil
 }
 
@@ -89,6 +90,7 @@ func (c *Conversation) connectOneWay(r *protocol.ConnectRequest, lastID string) 
 	for _, sn := range subs {
 		sn.Live(nil)
 	}
+	c.session.Ready(c.host.ctx)
 	return nil
 }
 
@@ -172,7 +174,7 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.session.Connect(who); err != nil {
+	if err := c.session.Identify(who); err != nil {
 		return nil, nil, err
 	}
 	c.mu.connected = true
@@ -223,6 +225,8 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 	res.Subs = make(map[string]*protocol.SubscribeResult, len(wanted))
 	for _, q := range wanted {
 		from.apply(q)
+		// Resuming is the transport's promise: the client need not ask for it.
+		q.Recoverable = q.Recoverable || c.wire.resume != nil
 		options, server := granted[q.Channel]
 		sn, err := c.join(q, origin{server: server, options: options, atConnect: true})
 		if err != nil {

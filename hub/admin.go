@@ -148,7 +148,8 @@ func (t Target) check() error {
 
 // Subscribe subscribes sessions to a channel in the server's name and returns
 // how many. Sessions that are subscribed already do not count. Where some
-// could not be, the others are, and the error is that of the first.
+// could not be, the others are, and the error is that of the first. One that
+// is still connecting counts, and is subscribed when it is ready.
 func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int, error) {
 	if err := to.check(); err != nil {
 		return 0, err
@@ -164,7 +165,10 @@ func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int
 	n := 0
 	var first error
 	for _, s := range h.clients.of(to.User, to.Client) {
-		err := s.enroll(ctx, r)
+		later, err := s.want(r)
+		if !later && err == nil {
+			err = s.enroll(ctx, r)
+		}
 		switch {
 		case err == nil:
 			n++
@@ -174,6 +178,22 @@ func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int
 		}
 	}
 	return n, first
+}
+
+// want notes a request for a session that is not ready, and reports whether it
+// did. A client that hears of a subscription before it hears that it is
+// connected forgets it again.
+func (s *Session) want(r SubscribeRequest) (noted bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.state != sessionIdentified {
+		return false, nil
+	}
+	if most := s.hub.opts.Limits.ChannelsPerConnection; len(s.mu.wanted) >= most {
+		return false, channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
+	}
+	s.mu.wanted = append(s.mu.wanted, r)
+	return true, nil
 }
 
 // enroll subscribes the session and tells its client from where on, and what

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"myelin/auth"
 	"myelin/channel"
 	"myelin/hub"
 )
@@ -25,6 +26,44 @@ func TestServerSubscribes(t *testing.T) {
 		one.wants(t, "sub log:x "+at.Epoch+" 0", "pub log:x "+at.Epoch+" 1 0 1")
 		two.gets(t, "1")
 		other.gets(t)
+	})
+}
+
+// A client must hear that it is connected before it hears what else the server
+// wants.
+func TestServerSubscribesWhoIsConnecting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, nil)
+		c, leaves := s.open(nil), s.open(nil)
+		for _, c := range []*client{c, leaves} {
+			if err := c.Identify(&auth.Identity{User: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.join(hub.SubscribeRequest{Channel: "live:own"}); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		c.lines()
+		for _, name := range []string{"live:own", "live:x", "live:x"} {
+			n, err := s.hub.Subscribe(context.Background(), hub.Target{User: "ann"}, hub.SubscribeRequest{Channel: name})
+			if n != 2 || err != nil {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+		}
+		s.publish("live:x", "1")
+		leaves.Close(hub.DisconnectConnectionClosed)
+		c.Send([]byte("connected\n"))
+		c.Ready(t.Context())
+		c.Ready(t.Context())
+		leaves.Ready(t.Context())
+		s.settle()
+		c.wants(t, "connected", "sub live:x - 0")
+		if n, err := s.hub.Subscribe(context.Background(), hub.Target{User: "ann"}, hub.SubscribeRequest{Channel: "live:y"}); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		s.settle()
+		c.wants(t, "sub live:y - 0")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/internal/wheel"
+	"myelin/observe"
 )
 
 // Session is one client's connection as the hub sees it.
@@ -30,6 +32,8 @@ type Session struct {
 		state    sessionState
 		identity *auth.Identity
 		subs     subSet
+		// wanted is what the server wants it subscribed to once it is ready.
+		wanted []SubscribeRequest
 		// allowance is when the next command would be due at an even pace;
 		// it may run ahead of the clock by the burst. See Admit.
 		allowance time.Time
@@ -52,8 +56,9 @@ type Session struct {
 type sessionState uint8
 
 const (
-	sessionNew sessionState = iota
-	sessionConnected
+	sessionNew        sessionState = iota
+	sessionIdentified              // its client has not heard so yet
+	sessionReady
 	sessionClosed
 )
 
@@ -120,19 +125,20 @@ func NewID() string {
 // ID returns the id of the connection, which others may see.
 func (s *Session) ID() string { return s.id }
 
-// Connect identifies the session. Only the first call does; another is
-// refused with DisconnectBadRequest.
-func (s *Session) Connect(id *auth.Identity) error {
+// Identify says who the session is. Only the first call does; another is
+// refused with DisconnectBadRequest. Once the client has been answered the
+// caller says Ready.
+func (s *Session) Identify(id *auth.Identity) error {
 	s.mu.Lock()
 	switch s.mu.state {
-	case sessionConnected:
+	case sessionIdentified, sessionReady:
 		s.mu.Unlock()
 		return DisconnectBadRequest
 	case sessionClosed:
 		s.mu.Unlock()
 		return DisconnectConnectionClosed
 	}
-	s.mu.state = sessionConnected
+	s.mu.state = sessionIdentified
 	s.mu.identity = id
 	s.mu.Unlock()
 	s.expiresAt.Store(id.ExpiresAt)
@@ -141,7 +147,36 @@ func (s *Session) Connect(id *auth.Identity) error {
 	return nil
 }
 
-// Identity returns who the session is, nil before Connect.
+// Ready says that the client knows that it is connected. What the server
+// wanted it subscribed to in the meantime is done now.
+func (s *Session) Ready(ctx context.Context) {
+	s.mu.Lock()
+	if s.mu.state != sessionIdentified {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.state = sessionReady
+	wanted := s.mu.wanted
+	s.mu.wanted = nil
+	s.mu.Unlock()
+	for _, r := range wanted {
+		if err := s.enroll(ctx, r); err != nil && !errors.Is(err, channel.ErrAlreadySubscribed) {
+			s.hub.opts.Logger.Warn("a connecting client was not subscribed as the server wanted",
+				observe.KeyClient, s.id, observe.KeyErr, err)
+		}
+	}
+}
+
+// Connect is Identify and Ready in one, for clients that need no answer.
+func (s *Session) Connect(id *auth.Identity) error {
+	if err := s.Identify(id); err != nil {
+		return err
+	}
+	s.Ready(s.hub.ctx)
+	return nil
+}
+
+// Identity returns who the session is, nil before Identify.
 func (s *Session) Identity() *auth.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +186,7 @@ func (s *Session) Identity() *auth.Identity {
 // Refresh moves the end of the connection. The user must be the same.
 func (s *Session) Refresh(id *auth.Identity) error {
 	s.mu.Lock()
-	if s.mu.state != sessionConnected {
+	if s.mu.state != sessionIdentified && s.mu.state != sessionReady {
 		s.mu.Unlock()
 		return DisconnectBadRequest
 	}
@@ -212,7 +247,7 @@ func (s *Session) Close(why Disconnect) {
 			subs = append(subs, sb)
 		}
 	}
-	s.mu.subs = subSet{}
+	s.mu.subs, s.mu.wanted = subSet{}, nil
 	s.mu.Unlock()
 
 	s.hub.opts.Metrics.Disconnect(why.Code).Inc()

@@ -166,7 +166,7 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 func (s *Session) claim(sb *sub) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.state != sessionConnected {
+	if s.mu.state != sessionIdentified && s.mu.state != sessionReady {
 		return channel.ErrUnauthorized.With("connect first")
 	}
 	if s.mu.subs.get(sb.name) != nil {

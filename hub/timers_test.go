@@ -43,7 +43,7 @@ func TestPingsAreAnswered(t *testing.T) {
 
 func TestPongNobodyAskedFor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newStage(t, nil, timers(25*time.Second, 10*time.Second))
+		s := newStage(t, nil, timers(25*time.Second, 20*time.Second))
 		c := s.connect("")
 		if c.Pong() {
 			t.Error("a pong before any ping")
