@@ -24,7 +24,9 @@ RESULTS=${RESULTS:-bench/results}
 # The peer keeps as much history as a channel of ours does by default. Its
 # options for less memory per connection: PEER_FLAGS='-history 100 -lean'.
 PEER_FLAGS=${PEER_FLAGS:--history 100}
-MYELIN_FLAGS=${MYELIN_FLAGS:---dev --set listen=127.0.0.1:$PORT --set admin.listen=127.0.0.1:$((PORT + 1))}
+# The publisher is one connection and sends more than a client may by default.
+limits='--set limits.commands_per_second=1000000 --set limits.command_burst=1000000'
+MYELIN_FLAGS=${MYELIN_FLAGS:---dev --set listen=127.0.0.1:$PORT --set admin.listen=127.0.0.1:$((PORT + 1)) $limits}
 URL=ws://127.0.0.1:$PORT/connection/websocket
 
 work=$(mktemp -d)

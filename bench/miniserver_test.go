@@ -42,6 +42,7 @@ type conduct struct {
 	volatile  bool                                    // subscriptions are not recoverable
 	pings     bool                                    // every delivery comes with a ping
 	fragments bool                                    // messages come in two frames with a control frame between
+	throttles bool                                    // what is refused is refused as too many requests
 	misroutes bool                                    // everybody gets the first channel's publications
 	foreign   bool                                    // the channel has publications of others
 }
@@ -139,6 +140,9 @@ func (s *miniServer) handle(c *miniConn, payload []byte) error {
 	return protocol.DecodeCommands(c.format, payload, func(command *protocol.Command) error {
 		r := &protocol.Reply{Id: command.Id}
 		refusal := &protocol.Error{Code: 103, Message: "permission denied"}
+		if s.conduct.throttles {
+			refusal = &protocol.Error{Code: 111, Message: "too many requests", Temporary: true}
+		}
 		switch {
 		case command.Connect != nil:
 			r.Connect = &protocol.ConnectResult{Client: "c", Ping: 25, Pong: true}

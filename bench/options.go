@@ -12,7 +12,7 @@ import (
 // Options say what to measure and how. The tags are those of the command line;
 // a zero value means the same as leaving the flag out.
 type Options struct {
-	Scenario string `arg:"" name:"scenario" help:"What to measure: idle, fanout, latency, many, storm, or floor (a bare write loop, no server)."`
+	Scenario string `arg:"" name:"scenario" help:"What to measure: idle, fanout, latency, many, storm, or floor (a bare write loop, no server). many needs a server that allows one connection tens of thousands of commands per second."`
 
 	URL      string `name:"url" default:"ws://127.0.0.1:8000/connection/websocket" help:"The server's WebSocket endpoint."`
 	PID      int    `name:"pid" help:"The server's process, for its CPU and memory. Without it those are left out."`

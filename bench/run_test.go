@@ -150,6 +150,7 @@ func TestRunsThatCannotBeMeasured(t *testing.T) {
 		"connect refused":   {bench.Idle, conduct{refuse: "connect"}, "", `refused connect: code 103 "permission denied"`},
 		"subscribe refused": {bench.Idle, conduct{refuse: "subscribe"}, "", `refused subscribe: code 103`},
 		"publish refused":   {bench.Fanout, conduct{refuse: "publish"}, "", `refused publish: code 103`},
+		"too many requests": {bench.Fanout, conduct{refuse: "publish", throttles: true}, "", "must allow one connection more commands"},
 		"disconnected":      {bench.Fanout, conduct{endAt: 7}, "", `code 3012 "no reason"`},
 		"wrong channel":     {bench.Many, conduct{misroutes: true}, "", "to a subscriber of another channel"},
 		"not recoverable":   {bench.Storm, conduct{volatile: true}, "", "is not recoverable"},

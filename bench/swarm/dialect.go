@@ -74,7 +74,14 @@ type Refused struct {
 	Code uint32
 }
 
+// tooManyRequests is the protocol's code for a client beyond its rate.
+const tooManyRequests = 111
+
 // Error names the command, the code and the text.
 func (r *Refused) Error() string {
-	return fmt.Sprintf("server refused %s: code %d %q", r.Command, r.Code, r.Message)
+	text := fmt.Sprintf("server refused %s: code %d %q", r.Command, r.Code, r.Message)
+	if r.Code == tooManyRequests {
+		text += "; to be measured it must allow one connection more commands per second"
+	}
+	return text
 }
