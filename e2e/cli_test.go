@@ -145,7 +145,7 @@ func scriptFails(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // scriptKeys writes a key pair in the forms in which openssl writes them:
-// rsa, p256, p384, p521 and ed25519 in PKCS #8, rsa-old and p256-old as before.
+// rsa, p256, p384, p521 and ed25519 in PKCS8, rsa-old and p256-old as before.
 func scriptKeys(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: keys KIND NAME")

@@ -172,7 +172,6 @@ func tail(s string) string {
 }
 
 func (p *process) http(path string) string      { return "http://" + p.main + path }
-func (p *process) https(path string) string     { return "https://" + p.main + path }
 func (p *process) ws() string                   { return "ws://" + p.main + "/connection/websocket" }
 func (p *process) adminHTTP(path string) string { return "http://" + p.admin + path }
 

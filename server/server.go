@@ -219,6 +219,10 @@ func (s *Server) drain(gently bool) error {
 	var closing sync.WaitGroup
 	closing.Go(func() { _ = s.main.Shutdown(ctx) })
 	err := s.hub.Drain(ctx, s.cfg.Drain.Rate)
+	if err != nil {
+		err = fmt.Errorf("drain: %d clients were left after drain.timeout (%v) and were closed at once; drain.rate is %d per second: %w",
+			s.hub.Connections(), s.cfg.Drain.Timeout, s.cfg.Drain.Rate, err)
+	}
 	s.hub.Close()
 	closing.Wait()
 	return errors.Join(err, s.Close())
