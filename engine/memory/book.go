@@ -67,10 +67,10 @@ func (b *book) idle() bool {
 	return !b.mu.subscribed && b.mu.ring.len() == 0 && b.mu.state.len() == 0
 }
 
-// expired reports whether the position need not be remembered any longer. A
-// book that was never used cannot be.
+// expired reports whether the position need not be remembered any longer. That
+// of a book that was never used does not expire.
 func (b *book) expired(now int64) bool {
-	return b.mu.used != never && b.idle() && now >= later(b.mu.used, metaTTL(b.mu.policy))
+	return b.idle() && now >= later(b.mu.used, metaTTL(b.mu.policy))
 }
 
 // fleeting reports whether channels of a policy are kept for a subscriber

@@ -93,7 +93,7 @@ func (e *Engine) Unsubscribe(name string) {
 		s.bury(b, name)
 		return
 	}
-	if !b.mu.subscribed || !fleeting(b.mu.policy) {
+	if !fleeting(b.mu.policy) {
 		b.mu.subscribed = false
 		e.leave(t)
 		return

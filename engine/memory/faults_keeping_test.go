@@ -92,6 +92,11 @@ func readFaults() []fault {
 				return b.Engine.Read(ctx, &c)
 			}
 		}, []string{"read/reverse"}},
+	}
+}
+
+func answerFaults() []fault {
+	return []fault{
 		{"answers share their list", sharesAnswers, []string{"read/answer-is-mine"}},
 		{"the top of an answer is older than its end", func(b *bent) {
 			b.read = func(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {

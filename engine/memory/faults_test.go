@@ -18,7 +18,7 @@ type fault struct {
 
 func faults() []fault {
 	return slices.Concat(
-		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), idFaults(),
+		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), answerFaults(), idFaults(),
 		stateFaults(), casFaults(), snapshotFaults(), refusalFaults(),
 	)
 }

@@ -120,6 +120,10 @@ func TestIdleEngineDoesNothing(t *testing.T) {
 		s.publish(channel.PublishRequest{Channel: "log", Policy: forever})
 		s.publish(channel.PublishRequest{Channel: "state", Policy: state, Op: channel.OpPut, Key: "k"})
 		s.idle("things kept for ever")
+		s.publish(channel.PublishRequest{Channel: "wind", Policy: wind, ID: "i"})
+		time.Sleep(channel.DefaultDedupeWindow + 2*time.Second)
+		s.want("nothing but an id had an end", 3, 0)
+		s.idle("nothing but an id had an end")
 		brief := &channel.Policy{HistorySize: 10, HistoryTTL: 10 * time.Second}
 		s.subscribe("brief", brief)
 		s.publish(channel.PublishRequest{Channel: "brief", Policy: brief, ID: "i"})
@@ -229,6 +233,27 @@ func TestEntriesOutliveTheirEpoch(t *testing.T) {
 		page := s.snapshot("a", p)
 		if page.At.Epoch == old.Epoch || page.At.Offset != 1 || len(page.Items) != 1 || page.Items[0].Position != old.Position {
 			t.Errorf("a snapshot in the new epoch is %+v", page)
+		}
+	})
+}
+
+func TestSnapshotDoesNotSpanEpochs(t *testing.T) {
+	inBubble(t, memory.Options{}, func(s *bench) {
+		p := &channel.Policy{Kind: channel.KindState}
+		put := channel.PublishRequest{Channel: "a", Policy: p, Op: channel.OpPut}
+		for _, put.Key = range []string{"a", "b"} {
+			s.publish(put)
+		}
+		r := &channel.SnapshotRequest{Channel: "a", Policy: p, Limit: 1}
+		first, err := s.Snapshot(t.Context(), r)
+		if err != nil || first.Next == "" {
+			t.Fatalf("the first page is %+v, %v", first, err)
+		}
+		s.SetTop("a", channel.MaxOffset)
+		s.publish(put)
+		r.Cursor = first.Next
+		if page, err := s.Snapshot(t.Context(), r); !errors.Is(err, channel.ErrUnrecoverable) {
+			t.Errorf("a page of another epoch than the first is %+v, %v", page, err)
 		}
 	})
 }

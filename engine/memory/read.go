@@ -59,7 +59,7 @@ func (b *book) readBack(r *channel.ReadRequest) []*channel.Publication {
 	end := b.mu.ring.len()
 	if !r.Since.IsZero() && r.Since.Offset <= b.mu.top {
 		floor := b.floor()
-		if r.Since.Offset <= floor+1 {
+		if r.Since.Offset <= floor {
 			return nil
 		}
 		end = int(r.Since.Offset - floor - 1)

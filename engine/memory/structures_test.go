@@ -33,8 +33,8 @@ func TestRingIsAQueueWithALimit(t *testing.T) {
 				model = append(model, i)
 				model = model[max(0, len(model)-limit):]
 			}
-			if r.len() != len(model) || len(r.slots) > limit {
-				t.Fatalf("%d in %d slots, want %d in at most %d", r.len(), len(r.slots), len(model), limit)
+			if r.len() != len(model) || len(r.slots) > limit || len(model) == 0 && r.slots != nil {
+				t.Fatalf("%d in %d slots, want %d in at most %d, and none where it is empty", r.len(), len(r.slots), len(model), limit)
 			}
 			for i, want := range model {
 				if got := r.at(i); got.Offset != want {
