@@ -148,7 +148,7 @@ func refused(t testing.TB, err error, kind error, reason auth.Reason, token stri
 			t.Errorf("error %q does not say %q", err, part)
 		}
 	}
-	for _, part := range strings.Split(token, ".") {
+	for part := range strings.SplitSeq(token, ".") {
 		if len(part) > 8 && strings.Contains(err.Error(), part) {
 			t.Errorf("error %q repeats the token", err)
 		}
@@ -156,8 +156,7 @@ func refused(t testing.TB, err error, kind error, reason auth.Reason, token stri
 }
 
 func reasonOf(err error) auth.Reason {
-	var e *auth.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*auth.Error](err); ok {
 		return e.Reason
 	}
 	return ""

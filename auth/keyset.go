@@ -313,8 +313,7 @@ func (k *remoteKeys) fetch(ctx context.Context) ([]byte, error) {
 
 // withoutURL drops the address from an HTTP error, which may hold a secret.
 func withoutURL(err error) error {
-	var of *url.Error
-	if errors.As(err, &of) {
+	if of, ok := errors.AsType[*url.Error](err); ok {
 		return of.Err
 	}
 	return err

@@ -88,12 +88,12 @@ func TestOriginPatterns(t *testing.T) {
 		{"null", "null", "https://example.com https://server.example"},
 		{"*", "https://a null https://b:1 file:// anything", ""},
 	} {
-		for _, origin := range strings.Fields(c.yes) {
+		for origin := range strings.FieldsSeq(c.yes) {
 			if !allow(t, []string{"https://other.example", c.pattern}, "server.example", origin) {
 				t.Errorf("%q refuses %q", c.pattern, origin)
 			}
 		}
-		for _, origin := range strings.Fields(c.no) {
+		for origin := range strings.FieldsSeq(c.no) {
 			if allow(t, []string{c.pattern}, "server.example", origin) {
 				t.Errorf("%q lets %q in", c.pattern, origin)
 			}

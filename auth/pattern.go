@@ -93,7 +93,7 @@ func newAutomaton(pattern string) (a automaton) {
 func (a *automaton) accepts(name string, sep byte) bool {
 	var now bits
 	now.set(0)
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		c := name[i]
 		high, low := &a.high[c>>4], &a.low[c&15]
 		var next bits

@@ -59,7 +59,7 @@ func respond(status int, body string) func(*http.Request) (*http.Response, error
 
 // endless answers without end, and breaks down when too much of it is read.
 func endless(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(&endlessReader{})}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&endlessReader{})}, nil
 }
 
 type endlessReader struct{ read int }
@@ -73,7 +73,7 @@ func (e *endlessReader) Read(p []byte) (int, error) {
 }
 
 func dies(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"keys":`), deadReader{}))}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"keys":`), deadReader{}))}, nil
 }
 
 type deadReader struct{}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -182,9 +183,7 @@ func checkRefusals(t *testing.T, cases map[string]refusalCase) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVerifier(t, auth.Options{HMACSecret: secret, Audience: "myelin", Issuer: "app"})
 				claims := obj{"sub": "a", "aud": []string{"other", "myelin"}, "iss": "app"}
-				for k, val := range c.claims {
-					claims[k] = val
-				}
+				maps.Copy(claims, c.claims)
 				token := hmacToken(t, claims)
 				got, err := v.Connection(token)
 				if got != nil {

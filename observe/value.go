@@ -113,7 +113,7 @@ func (h *Histogram) Count() int64 {
 	for i := range h.counts {
 		n += h.counts[i].Load()
 	}
-	return int64(n) //nolint:gosec // counted up from 0 one by one
+	return int64(n)
 }
 
 // value is what the registry reads.

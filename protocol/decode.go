@@ -144,10 +144,10 @@ func eachMessage(f Format, frame []byte, fn func([]byte) error) error {
 			}
 		} else {
 			size, used := binary.Uvarint(frame)
-			if used <= 0 || size > uint64(len(frame)-used) { //nolint:gosec // used <= len(frame)
+			if used <= 0 || size > uint64(len(frame)-used) {
 				return fmt.Errorf("%w: a message is longer than its frame", ErrMalformed)
 			}
-			end := used + int(size) //nolint:gosec // bounded by len(frame) above
+			end := used + int(size)
 			msg, frame = frame[used:end], frame[end:]
 		}
 		if n++; n > MaxMessages {

@@ -59,7 +59,7 @@ func appendMessage(dst []byte, f Format, m message) []byte {
 		return m.AppendJSON(dst)
 	}
 	size := m.SizeCF()
-	dst = binary.AppendUvarint(dst, uint64(size)) //nolint:gosec // a size is not negative
+	dst = binary.AppendUvarint(dst, uint64(size))
 	start := len(dst)
 	for cap(dst) < start+size {
 		dst = append(dst[:cap(dst)], 0)

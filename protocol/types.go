@@ -2,8 +2,10 @@ package protocol
 
 import cf "github.com/centrifugal/protocol"
 
-// The messages of the protocol. See client.proto of the codec module for every
-// field.
+// Command and those that follow are the messages of the protocol. See
+// client.proto of the codec module for every field.
+//
+//nolint:revive // one comment for all of them
 type (
 	Command              = cf.Command
 	Reply                = cf.Reply

@@ -37,7 +37,7 @@ func checkRemoveEntries(x *exam) {
 	p := x.statePolicy(10)
 	p.KeyTTL = x.windows(2.5)
 	top := x.subscribe("wiped", p)
-	for _, k := range strings.Fields("a b c d") {
+	for k := range strings.FieldsSeq("a b c d") {
 		x.put("wiped", p, k, "old")
 	}
 	at := x.top("wiped", p)

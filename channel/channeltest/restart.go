@@ -52,7 +52,7 @@ func checkRestart(x *exam, clean bool) {
 	var stateTop channel.Position
 	if x.e.Caps().State {
 		for i := range 20 {
-			stateTop = x.put("back:state", state, fmt.Sprint(i%7), fmt.Sprint(i)).Position
+			x.put("back:state", state, fmt.Sprint(i%7), fmt.Sprint(i))
 		}
 		stateTop = x.del("back:state", state, "3").Position
 		entries = x.entries("back:state", state)
