@@ -218,7 +218,7 @@ func (c *Conversation) presenceStats(id uint32, r *protocol.PresenceStatsRequest
 		return err
 	}
 	c.send(&protocol.Reply{Id: id, PresenceStats: &protocol.PresenceStatsResult{
-		NumClients: uint32(st.Clients), NumUsers: uint32(st.Users), //nolint:gosec // bounded by the connection limit
+		NumClients: uint32(st.Clients), NumUsers: uint32(st.Users),
 	}})
 	return nil
 }

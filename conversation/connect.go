@@ -183,7 +183,7 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 	res := &protocol.ConnectResult{Client: c.session.ID(), Version: c.host.opts.Version, Time: now.UnixMilli()}
 	res.Expires, res.Ttl = lifetime(who.ExpiresAt, now.Unix())
 	if opts.PingInterval > 0 {
-		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay //nolint:gosec // seconds
+		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay
 	}
 	if c.secret != "" {
 		res.Session, res.Node = c.secret, c.host.hub.Node()

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"time"
 
 	"myelin/channel"
 	"myelin/hub"
@@ -27,32 +30,83 @@ const (
 	paramLastID = "last_event_id"
 )
 
-// Opening returns what an HTTP request brings to begin a conversation with:
+// bodyTimeout is how long a request's body may take to come.
+const bodyTimeout = 10 * time.Second
+
+// contentProtobuf is the content type of Protobuf; all else is JSON.
+const contentProtobuf = "application/octet-stream"
+
+// FormatOf returns the format of a request's body.
+func FormatOf(r *http.Request) protocol.Format {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == contentProtobuf {
+		return protocol.Protobuf
+	}
+	return protocol.JSON
+}
+
+// Query returns the query parameters of a request. One that cannot be read is
+// an error and not left out: it may be a token, and without it the client
+// would be somebody else.
+func Query(r *http.Request) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, channel.ErrBadRequest.With("the query is not URL-encoded: every & ; % + in a value must be")
+	}
+	return q, nil
+}
+
+// opening returns what an HTTP request brings to begin a conversation with:
 // the body of a POST, the parameter cf_connect of a GET. most bounds it.
-func Opening(w http.ResponseWriter, r *http.Request, most int) ([]byte, error) {
+func opening(w http.ResponseWriter, r *http.Request, q url.Values, most int) ([]byte, error) {
 	switch r.Method {
 	case http.MethodGet:
-		return []byte(r.URL.Query().Get(paramConnect)), nil
+		b := []byte(q.Get(paramConnect))
+		if len(b) > most {
+			return nil, tooLong(most)
+		}
+		return b, nil
 	case http.MethodPost:
 		return Body(w, r, most)
 	}
-	return nil, errMethod
+	return nil, MethodError("GET, POST")
 }
 
-// Body reads the whole body of a request, which holds at most most bytes.
+func tooLong(most int) error {
+	return channel.ErrTooLarge.With(fmt.Sprintf("a request may have %d bytes", most))
+}
+
+// Body reads the whole body of a request, which holds at most most bytes and
+// comes within bodyTimeout.
 func Body(w http.ResponseWriter, r *http.Request, most int) ([]byte, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(most)))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, channel.ErrTooLarge.With(fmt.Sprintf("a request may have %d bytes", most))
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, channel.ErrBadRequest.Wrap(err)
 	}
-	if err != nil {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(most)))
+	_, long := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case long:
+		return nil, tooLong(most)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errTimeout
+	case err != nil:
+		return nil, channel.ErrBadRequest.Wrap(err)
+	}
+	// The deadline is the connection's: a stream would end by it.
+	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, channel.ErrBadRequest.Wrap(err)
 	}
 	return b, nil
 }
 
-// errMethod is what Opening returns for a method that begins nothing.
-var errMethod = errors.New("method not allowed")
+// MethodError refuses a request for its method; it lists those allowed.
+type MethodError string
+
+// Error says what would be right.
+func (e MethodError) Error() string { return "method not allowed: use " + string(e) }
+
+// errTimeout refuses a request whose body did not come.
+var errTimeout = errors.New("the request's body did not come in time")
 
 // OneWayRequest makes the connect request of a one-way client: from opening,
 // as the public protocol has it, or from the parameters channel and token.
@@ -72,47 +126,57 @@ func OneWayRequest(f protocol.Format, opening []byte, query url.Values) (*protoc
 			r.Subs = make(map[string]*protocol.SubscribeRequest)
 		}
 		if r.Subs[name] == nil {
-			r.Subs[name] = new(protocol.SubscribeRequest)
+			r.Subs[name] = &protocol.SubscribeRequest{Recoverable: true} // it cannot say so
 		}
 	}
 	return r, nil
 }
 
-// LastEventID returns the resume token a request brings, "" for none.
-func LastEventID(r *http.Request) string {
+// lastEventID returns the resume token a request brings, "" for none.
+func lastEventID(r *http.Request, q url.Values) string {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return id
 	}
-	return r.URL.Query().Get(paramLastID)
+	return q.Get(paramLastID)
 }
 
 // Refuse answers an HTTP request that does not become a conversation. The body
 // is {"error":{"code","message"}}, the code that of the error or disconnect.
 func Refuse(w http.ResponseWriter, err error) {
-	if errors.Is(err, errMethod) {
-		w.Header().Set("Allow", "GET, POST")
-		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
-		return
-	}
 	var body struct {
 		Error struct {
 			Code    uint32 `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	status := http.StatusBadRequest
-	if d, ok := errors.AsType[hub.Disconnect](err); ok {
+	var status int
+	h := w.Header()
+	d, isDisconnect := errors.AsType[hub.Disconnect](err)
+	method, isMethod := errors.AsType[MethodError](err)
+	switch {
+	case isDisconnect:
 		body.Error.Code, body.Error.Message = d.Code, d.Reason
-		if d.Code == hub.DisconnectInvalidToken.Code {
-			status = http.StatusUnauthorized
-		}
-	} else {
+		status = statusOfDisconnect(d)
+	case isMethod:
+		h.Set("Allow", string(method))
+		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
+		status = http.StatusMethodNotAllowed
+	case errors.Is(err, errTimeout):
+		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
+		status = http.StatusRequestTimeout
+	default:
 		e := channel.Public(err)
 		body.Error.Code, body.Error.Message = uint32(e.Code), e.Message
 		status = statusOf(e)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+	switch status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer") // RFC 9110 section 15.5.2 wants one
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set("Retry-After", "1")
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }
@@ -134,6 +198,18 @@ func statusOf(e *channel.Error) int {
 		return http.StatusServiceUnavailable
 	case channel.CodeInternal:
 		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+// statusOfDisconnect is the same for a disconnect. Codes below 3500 ask the
+// client to come back.
+func statusOfDisconnect(d hub.Disconnect) int {
+	switch {
+	case d.Code == hub.DisconnectInvalidToken.Code, d.Code == hub.DisconnectExpired.Code:
+		return http.StatusUnauthorized
+	case d.Code < hub.DisconnectInvalidToken.Code:
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest
 }

@@ -119,7 +119,7 @@ func lifetime(at, now int64) (expires bool, ttl uint32) {
 	if at == 0 {
 		return false, 0
 	}
-	return true, uint32(min(max(at-now, 1), 1<<31)) //nolint:gosec // bounded here
+	return true, uint32(min(max(at-now, 1), 1<<31))
 }
 
 // publication returns p as the wire shows it.

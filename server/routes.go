@@ -18,13 +18,13 @@ func (s *Server) mainRoutes() http.Handler {
 	for path, oneWay := range map[string]bool{"/connection/websocket": false, "/connection/uni_websocket": true} {
 		d := websocket.New(websocket.Options{Host: s.host, Origins: s.origins, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})
 		s.sockets = append(s.sockets, d)
-		mux.Handle(path, d)
+		mux.Handle(path, s.watch(d))
 	}
 	for path, oneWay := range map[string]bool{"/connection/sse": false, "/connection/uni_sse": true} {
-		mux.Handle(path, s.guard(sse.New(sse.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
+		mux.Handle(path, s.guard(sse.New(sse.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics})))
 	}
 	for path, oneWay := range map[string]bool{"/connection/http_stream": false, "/connection/uni_http_stream": true} {
-		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics, Logger: s.log})))
+		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics})))
 	}
 	mux.Handle("/emulation", s.guard(emulation.New(emulation.Options{Host: s.host, Node: s.hub.Node(), Metrics: s.metrics})))
 	calls := s.guard(api.New(api.Options{

@@ -54,8 +54,7 @@ func New(o Options) *Door { return &Door{opts: o, metrics: o.Metrics.Door("emula
 // ServeHTTP takes one frame.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "POST")
-		http.Error(w, "use POST", http.StatusMethodNotAllowed)
+		d.refuse(w, conversation.MethodError(http.MethodPost))
 		return
 	}
 	body, err := conversation.Body(w, r, 2*d.opts.Host.Limits().MessageBytes+bodySlack)
@@ -63,11 +62,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, err)
 		return
 	}
-	format := protocol.JSON
-	if r.Header.Get("Content-Type") == "application/octet-stream" {
-		format = protocol.Protobuf
-	}
-	req, err := protocol.DecodeEmulationRequest(format, body)
+	req, err := protocol.DecodeEmulationRequest(conversation.FormatOf(r), body)
 	if err != nil {
 		d.refuse(w, channel.ErrBadRequest.With(err.Error()))
 		return
