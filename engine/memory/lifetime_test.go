@@ -78,7 +78,7 @@ func TestDefaultDedupeWindow(t *testing.T) {
 		if !s.publish(r).Duplicate {
 			t.Error("the id is forgotten before the window is over")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if s.publish(r).Duplicate {
 			t.Error("the id is known when the window is over")
 		}
