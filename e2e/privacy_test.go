@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 
 	"myelin/client"
@@ -70,6 +71,12 @@ func TestNothingPrivateIsTold(t *testing.T) {
 	metrics, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.Contains(string(metrics), `myelin_publications_total{namespace="chat"} `) {
 		t.Fatalf("there are no metrics of the traffic (%v):\n%s", err, metrics)
+	}
+	if err := server.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := server.wait(); err != nil || code != 0 {
+		t.Errorf("it ended with %d (%v)", code, err)
 	}
 	log := server.out.String()
 	if !strings.Contains(log, `"level":"DEBUG"`) {

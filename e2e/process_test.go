@@ -58,15 +58,20 @@ func launch(env []string, dir string, args ...string) (*process, error) {
 	p := &process{out: new(record), ended: make(chan struct{})}
 	p.cmd = exec.Command(executable, args...)
 	p.cmd.Env, p.cmd.Dir = env, dir
+	return p, p.start()
+}
+
+// start runs the command and watches it.
+func (p *process) start() error {
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
-	return p, nil
+	return nil
 }
 
 // ready waits until the server has said where it listens.

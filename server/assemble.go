@@ -32,7 +32,7 @@ func newCertificate(c *config.Config) (*tls.Certificate, error) {
 	}
 	pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+		return nil, fmt.Errorf("tls.cert_file %s, tls.key_file %s: %w", c.TLS.CertFile, c.TLS.KeyFile, err)
 	}
 	return &pair, nil
 }

@@ -12,6 +12,7 @@ import (
 func (s *Server) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.origins.Allow(r) {
+			s.refuseOrigin(r)
 			conversation.Refuse(w, channel.ErrPermissionDenied.With("this origin is not in auth.allowed_origins"))
 			return
 		}

@@ -127,7 +127,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler: h, Protocols: p, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(httpLog{s.log.Handler()}, slog.LevelError),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 	}
 }
