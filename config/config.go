@@ -84,7 +84,14 @@ type API struct {
 
 // Engine is what keeps the channels.
 type Engine struct {
-	Kind string `yaml:"kind" default:"memory" enum:"memory" later:"disk|jetstream" doc:"memory keeps channels in this process."`
+	Kind   string `yaml:"kind" default:"memory" enum:"memory" later:"disk|jetstream" doc:"memory keeps channels in this process."`
+	Memory Memory `yaml:"memory" doc:"Bounds of the memory engine."`
+}
+
+// Memory bounds the memory engine.
+type Memory struct {
+	MaxChannels int  `yaml:"max_channels" default:"1000000" min:"1" max:"100000000" doc:"Channels that are known at a time, idle ones included; each takes about 200 bytes. A new one beyond is refused with error 106."`
+	MaxBytes    Size `yaml:"max_bytes" default:"1GiB" min:"1MiB" max:"1024GiB" doc:"Bytes that all histories together may take. A publication beyond is refused with error 106."`
 }
 
 // Namespace is the policy of a set of channels.

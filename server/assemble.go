@@ -19,7 +19,7 @@ import (
 func newEngine(c *config.Config) (channel.Engine, error) {
 	switch c.Engine.Kind {
 	case "memory":
-		return memory.New(memory.Options{}), nil
+		return memory.New(memory.Options{MaxChannels: c.Engine.Memory.MaxChannels, MaxBytes: int64(c.Engine.Memory.MaxBytes)}), nil
 	default:
 		return nil, fmt.Errorf("engine.kind %q is not in this build", c.Engine.Kind)
 	}
