@@ -211,7 +211,7 @@ func TestFeedThatIsTooFast(t *testing.T) {
 				var deepest int64
 				c.listen(func(line string) {
 					deepest = max(deepest, s.metrics.Hub().InboxDepth.Value())
-					r.hear(line)
+					r.hear(0, line)
 				})
 				if err := c.join(r.request()); err != nil {
 					t.Fatal(err)

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +24,13 @@ type reader struct {
 		known bool
 		// live: the reply has come and no end.
 		live bool
-		// reply is what is still to come of a reply.
-		reply int
+		// leaving counts the ends it has asked for and not heard of: what is on
+		// its way until then does not count.
+		leaving int
+		// line is the number of the connection it listens to.
+		line int
+		// filled counts the replies that recovered something.
+		filled int
 		// seen is the data of every publication it got, by offset.
 		seen   map[channel.Position]string
 		told   int // how often it heard that something is missing
@@ -39,15 +45,21 @@ func newReader(name string) *reader {
 	return r
 }
 
-// hear takes a line. It is a wire's hear.
-func (r *reader) hear(line string) {
+// hear takes a line of a connection.
+func (r *reader) hear(number int, line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if number != r.mu.line {
+		return
+	}
 	f := strings.SplitN(line, " ", 6)
 	switch {
 	case f[0] == "bye":
-		r.endLocked(f[1] == "3010" || f[1] == "3008")
+		r.endLocked(f[1] == "3010")
 	case len(f) < 2 || f[1] != r.name:
+	case f[0] == "unsub" && f[2] == "0":
+		r.mu.leaving--
+	case r.mu.leaving > 0:
 	case f[0] == "ok":
 		r.okLocked(f, line)
 	case f[0] == "pub":
@@ -72,7 +84,10 @@ func (r *reader) okLocked(f []string, line string) {
 	}
 	top := channel.Position{Epoch: f[2], Offset: number(f[3])}
 	n, how := number(strings.Fields(f[5])[0]), f[4]
-	r.mu.live, r.mu.reply = true, int(n)
+	r.mu.live = true
+	if n > 0 {
+		r.mu.filled++
+	}
 	switch {
 	case how == "recovered" && !r.mu.known:
 		r.breakLocked("recovered from nowhere: %s", line)
@@ -100,7 +115,6 @@ func (r *reader) pubLocked(f []string, line string) {
 	case at.Epoch != r.mu.at.Epoch || number(f[4]) != r.mu.at.Offset:
 		r.breakLocked("stands at %s %d, gets %s", r.mu.at.Epoch, r.mu.at.Offset, line)
 	}
-	r.mu.reply = max(r.mu.reply-1, 0)
 	r.mu.at = at
 	r.mu.seen[at] = f[5]
 }
@@ -139,35 +153,56 @@ func (r *reader) told() int {
 	return r.mu.told
 }
 
-// gone notes that the connection ended without a word.
-func (r *reader) gone() {
+// filled returns how many replies recovered something.
+func (r *reader) filled() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.mu.filled
+}
+
+// leave makes the reader deaf until the end of the subscription is said.
+func (r *reader) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.leaving++
 	r.mu.live = false
 }
 
-// attach makes the reader hear a client.
-func (r *reader) attach(c *client) { c.listen(r.hear) }
+// attach makes the reader hear a client, and no other from now on.
+func (r *reader) attach(c *client) {
+	r.mu.Lock()
+	r.mu.line++
+	r.mu.live, r.mu.leaving = false, 0
+	line := r.mu.line
+	r.mu.Unlock()
+	c.listen(func(text string) { r.hear(line, text) })
+}
 
 // verify fails the test for what the reader should not have seen, held against
 // the log of the channel.
 func (r *reader) verify(t testing.TB, log []*channel.Publication) {
 	t.Helper()
+	for _, fault := range r.faults(log) {
+		t.Errorf("the reader of %s: %s", r.name, fault)
+	}
+}
+
+// faults returns what the reader should not have seen.
+func (r *reader) faults(log []*channel.Publication) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, b := range r.mu.broken {
-		t.Errorf("the reader of %s: %s", r.name, b)
-	}
+	out := slices.Clone(r.mu.broken)
 	found := 0
 	for _, p := range log {
 		if d, ok := r.mu.seen[p.Position]; ok {
 			found++
 			if d != string(p.Data) {
-				t.Errorf("offset %d of %s was %q, came as %q", p.Offset, r.name, p.Data, d)
+				out = append(out, fmt.Sprintf("offset %d was %q, came as %q", p.Offset, p.Data, d))
 			}
 		}
 	}
 	if found != len(r.mu.seen) {
-		t.Errorf("the reader of %s got %d publications that were never made", r.name, len(r.mu.seen)-found)
+		out = append(out, fmt.Sprintf("got %d publications that were never made", len(r.mu.seen)-found))
 	}
+	return out
 }
