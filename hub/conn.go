@@ -51,7 +51,8 @@ const (
 	// EventRefreshed: the server moved the end of the connection; ExpiresAt
 	// is set, and Now.
 	EventRefreshed
-	// EventDisconnected is the last one; Code and Reason are set.
+	// EventDisconnected is the last one; Code and Reason are set, and Data
+	// where the session was closed with a goodbye.
 	EventDisconnected
 )
 

@@ -234,7 +234,12 @@ func (s *Session) Admit() bool {
 
 // Close ends the session: the client is told why, behind what is queued, and
 // its subscriptions end. Further calls do nothing.
-func (s *Session) Close(why Disconnect) {
+func (s *Session) Close(why Disconnect) { s.CloseSaying(why, nil) }
+
+// CloseSaying is Close with a goodbye of the transport's own in the session's
+// wire format, which its form finds in the event's Data: nothing is sent
+// behind it, not even what was published while the session was closed.
+func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 	s.mu.Lock()
 	if s.mu.state == sessionClosed {
 		s.mu.Unlock()
@@ -257,7 +262,7 @@ func (s *Session) Close(why Disconnect) {
 	for _, sb := range subs {
 		sb.topic.detach(sb, Unsubscribe{})
 	}
-	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason}})
+	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason, Data: bye}})
 	for _, sb := range subs {
 		s.hub.release(sb.topic) // last, because it may wait for the engine
 	}
