@@ -25,6 +25,7 @@ var libraries = []library{
 	{prefix: "github.com/MicahParks/jwkset", rooms: []string{"auth"}},
 	{prefix: "go.yaml.in/yaml", rooms: []string{"config"}, testRooms: []string{"door/api"}},
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
+	{prefix: "github.com/cockroachdb/pebble", rooms: []string{"engine/disk"}},
 	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},
 	{prefix: "go.uber.org/goleak", testOnly: true},

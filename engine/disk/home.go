@@ -1,0 +1,349 @@
+package disk
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"myelin/channel"
+)
+
+const (
+	// formatVersion is how what is kept is written. An engine reads this one
+	// and those before it.
+	formatVersion = 1
+	// identityFile says whose directory it is, and in which format.
+	identityFile = "myelin.json"
+	// databaseDir is where the database lives.
+	databaseDir = "db"
+	// product is what the identity names.
+	product = "myelin engine/disk"
+)
+
+// The states of a directory.
+const (
+	// stateNew: the database may not be there yet.
+	stateNew = "new"
+	// stateReady: the database is there; if not, it was lost.
+	stateReady = "ready"
+	// stateBackup: a copy that was made by Backup. Opening it is a return to
+	// an earlier time, so all epochs change.
+	stateBackup = "backup"
+)
+
+// identity is what is in the identity file.
+type identity struct {
+	Product string    `json:"product"`
+	Format  uint64    `json:"format"`
+	State   string    `json:"state"`
+	Created time.Time `json:"created"`
+}
+
+// migrations take a database from the format of their place to the next one.
+// Each adds to a batch that is committed with the new format's number, so one
+// that is interrupted begins anew.
+func migrations() map[uint64]func(db *pebble.DB, batch *pebble.Batch) error {
+	return map[uint64]func(db *pebble.DB, batch *pebble.Batch) error{}
+}
+
+// home is a directory that is ours.
+type home struct {
+	fs       vfs.FS
+	path     string
+	lock     *pebble.Lock
+	identity identity
+}
+
+// wrong returns an error about the directory.
+func wrong(path, what string, err error) error {
+	return channel.ErrUnavailable.With(fmt.Sprintf("the data directory %s %s", path, what)).Wrap(err)
+}
+
+// enterHome finds out whose directory it is and locks it. Nothing is written
+// to one that is not ours.
+func enterHome(o Options) (*home, error) {
+	if o.Path == "" {
+		return nil, channel.ErrBadRequest.With("the disk engine needs a data directory")
+	}
+	h := &home{fs: o.FS, path: o.Path}
+	if err := h.look(); err != nil {
+		return nil, err
+	}
+	if err := h.fs.MkdirAll(h.path, 0o750); err != nil {
+		return nil, wrong(h.path, "cannot be made; make it, and let this process write to it", err)
+	}
+	lock, err := pebble.LockDirectory(h.path, h.fs)
+	if err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return nil, wrong(h.path, "cannot be written; let this process write to it", err)
+		}
+		return nil, wrong(h.path, "is in use by another process; stop that one, or give each its own", err)
+	}
+	h.lock = lock
+	// Somebody may have been in there between the look and the lock.
+	if err := h.look(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if h.identity.Product == "" {
+		h.identity = identity{Product: product, Format: formatVersion, State: stateNew, Created: time.Now().UTC()}
+		if err := writeIdentity(h.fs, h.path, h.identity); err != nil {
+			return nil, errors.Join(wrong(h.path, "cannot be written", err), lock.Close())
+		}
+	}
+	return h, nil
+}
+
+// look reads the identity, if there is one, and refuses a directory that
+// another program or a newer Myelin has made.
+func (h *home) look() error {
+	names, err := h.fs.List(h.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return wrong(h.path, "cannot be read", err)
+	}
+	found, foreign := false, ""
+	for _, name := range names {
+		switch name {
+		case identityFile:
+			found = true
+		case "LOCK", "lost+found", identityFile + ".new":
+		default:
+			foreign = name
+		}
+	}
+	if !found {
+		if foreign != "" {
+			return wrong(h.path, fmt.Sprintf("holds %q and is not Myelin's; choose an empty one", foreign), nil)
+		}
+		return nil
+	}
+	return h.readIdentity()
+}
+
+func (h *home) readIdentity() error {
+	text, err := readFile(h.fs, h.fs.PathJoin(h.path, identityFile))
+	if err != nil {
+		return wrong(h.path, "cannot be read", err)
+	}
+	var id identity
+	if err := json.Unmarshal(text, &id); err != nil || id.Product != product || id.Format == 0 {
+		return wrong(h.path, "has a damaged "+identityFile+"; restore it from a backup", err)
+	}
+	if id.Format > formatVersion {
+		return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
+			id.Format, formatVersion), nil)
+	}
+	switch id.State {
+	case stateNew, stateReady, stateBackup:
+	default:
+		return wrong(h.path, "has a damaged "+identityFile+"; restore it from a backup", nil)
+	}
+	h.identity = id
+	return nil
+}
+
+// openDatabase opens the database, or makes it, and brings it up to date.
+func (h *home) openDatabase(o Options, g *guard, health *health) (*store, error) {
+	dir := h.fs.PathJoin(h.path, databaseDir)
+	options := databaseOptions(o, g, logger{o.Logger, health})
+	options.ErrorIfNotExists = h.identity.State != stateNew
+	options.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { o.Logger.Error("the database failed in the background; it tries again", "err", err) },
+		FlushEnd: func(i pebble.FlushInfo) {
+			// A flush that finds nothing worth a table says so as an error.
+			if i.Err != nil && !strings.Contains(i.Err.Error(), "empty table") {
+				health.worsen(conditionFailing, i.Err)
+			} else {
+				health.improve(conditionFailing)
+			}
+		},
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			o.Logger.Error("a table is damaged", "path", i.Path, "err", i.Details)
+		},
+	}
+	db, err := openPebble(dir, options)
+	if err != nil {
+		return nil, h.damaged(err)
+	}
+	s := &store{db: db, durable: true}
+	if err := h.settle(s); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// openPebble opens a database. What makes it give up is an error here.
+func openPebble(dir string, options *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("the database gave up: %v", why)
+		}
+	}()
+	return pebble.Open(dir, options)
+}
+
+// settle migrates the database, gives one that was restored a new birth, and
+// notes that it is there.
+func (h *home) settle(s *store) error {
+	if err := h.migrate(s, migrations()); err != nil {
+		return err
+	}
+	if h.identity.State == stateBackup {
+		birth := binary.BigEndian.AppendUint64(nil, rand.Uint64()|1)
+		if err := s.db.Set(headerKey(headerRebirth), birth, pebble.Sync); err != nil {
+			return h.damaged(err)
+		}
+	}
+	if err := s.load(); err != nil {
+		return h.damaged(err)
+	}
+	if h.identity.State == stateReady && h.identity.Format == formatVersion {
+		return nil
+	}
+	h.identity.State, h.identity.Format = stateReady, formatVersion
+	if err := writeIdentity(h.fs, h.path, h.identity); err != nil {
+		return wrong(h.path, "cannot be written", err)
+	}
+	return nil
+}
+
+// migrate brings an older database up to date, one format after the other.
+func (h *home) migrate(s *store, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) error {
+	format, err := s.header(headerFormat)
+	if err != nil {
+		return h.damaged(err)
+	}
+	if format == 0 {
+		if h.identity.State != stateNew {
+			return h.damaged(errors.New("it has no format"))
+		}
+		return nil
+	}
+	for ; format < formatVersion; format++ {
+		step := steps[format]
+		if step == nil {
+			return wrong(h.path, fmt.Sprintf("is of format %d, which this Myelin does not know any more; open it with an older one first", format), nil)
+		}
+		batch := s.db.NewBatch()
+		if err := step(s.db, batch); err != nil {
+			return errors.Join(wrong(h.path, fmt.Sprintf("could not be brought from format %d to %d", format, format+1), err), batch.Close())
+		}
+		setHeader(batch, headerFormat, format+1)
+		if err := batch.Commit(pebble.Sync); err != nil {
+			return h.damaged(err)
+		}
+		if err := batch.Close(); err != nil {
+			return h.damaged(err)
+		}
+	}
+	if format > formatVersion {
+		return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
+			format, formatVersion), nil)
+	}
+	return nil
+}
+
+// damaged returns what to say of a database that does not open.
+func (h *home) damaged(err error) error {
+	if err == nil {
+		return nil
+	}
+	if told, ok := errors.AsType[*channel.Error](err); ok {
+		return told
+	}
+	switch {
+	case isFull(err):
+		return wrong(h.path, "is on a full disk; make room", err)
+	case errors.Is(err, os.ErrPermission):
+		return wrong(h.path, "cannot be written; let this process write to it", err)
+	}
+	return wrong(h.path, "cannot be opened: a file in it is damaged or missing; restore it from a backup, and keep this one for its remains", err)
+}
+
+// Backup writes a consistent copy of the directory to dir, which must be empty
+// or missing, while the engine runs. It holds everything that was acknowledged
+// on disk when it was called. To restore it, open it, or a copy of it: all
+// epochs change then, as what came after it is not there.
+func (e *Engine) Backup(ctx context.Context, dir string) error {
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.end()
+	if err := e.health.err(); err != nil {
+		return err
+	}
+	fs := e.options.FS
+	names, err := fs.List(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return channel.ErrUnavailable.With("the directory " + dir + " cannot be read").Wrap(err)
+	}
+	if len(names) > 0 {
+		return channel.ErrBadRequest.With("the directory " + dir + " is not empty; choose another one for the backup")
+	}
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return channel.ErrUnavailable.With("the directory " + dir + " cannot be made").Wrap(err)
+	}
+	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
+		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
+	}
+	id := identity{Product: product, Format: formatVersion, State: stateBackup, Created: time.Now().UTC()}
+	if err := writeIdentity(fs, dir, id); err != nil {
+		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
+	}
+	return nil
+}
+
+// writeIdentity writes the identity file so that it is there whole or not.
+func writeIdentity(fs vfs.FS, path string, id identity) error {
+	text, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := fs.PathJoin(path, identityFile)
+	f, err := fs.Create(name+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(name+".new", name); err != nil {
+		return err
+	}
+	// The directory's own name must be as safe as what is in it.
+	for _, dir := range []string{path, fs.PathDir(path)} {
+		d, err := fs.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identityMax is more than an identity file has.
+const identityMax = 1 << 16
+
+func readFile(fs vfs.FS, name string) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, identityMax))
+	return text, errors.Join(err, f.Close())
+}
