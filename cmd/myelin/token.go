@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"myelin/auth"
@@ -17,6 +18,7 @@ type tokenCommand struct {
 	Channel    string        `help:"Make a subscription token for this channel instead of a connection token."`
 	Client     string        `help:"With --channel: for this client id only."`
 	Subscribe  []string      `help:"Channels that the server subscribes the connection to (claim channels)." placeholder:"CHANNEL"`
+	Allow      []string      `help:"Channels, * and ** included, and what may be done there whatever their namespace says: sub, pub, prs, hst (claim caps). May be repeated; the first that names a channel decides." placeholder:"CHANNELS=VERBS" sep:"none"`
 	Info       string        `help:"JSON that other members of a channel see (claim info)." placeholder:"JSON"`
 	Audience   string        `help:"Claim aud."`
 	Issuer     string        `help:"Claim iss."`
@@ -66,8 +68,15 @@ func (c *tokenCommand) claims(now time.Time) (*auth.Claims, error) {
 		return nil, fmt.Errorf("--ttl is %v, want how long the token is valid from now, or 0 for ever", c.TTL)
 	case c.Client != "" && c.Channel == "":
 		return nil, errors.New("--client goes with --channel: only a subscription token can be for one client")
-	case c.Channel != "" && len(c.Subscribe) > 0:
-		return nil, errors.New("--subscribe does not go with --channel: a subscription token is for one channel")
+	case c.Channel != "" && len(c.Subscribe)+len(c.Allow) > 0:
+		return nil, errors.New("--subscribe and --allow do not go with --channel: a subscription token is for one channel")
+	}
+	for _, text := range c.Allow {
+		granted, err := capability(text)
+		if err != nil {
+			return nil, err
+		}
+		claims.Caps = append(claims.Caps, granted)
 	}
 	if c.TTL > 0 {
 		claims.ExpiresAt = now.Add(c.TTL).Unix()
@@ -76,4 +85,23 @@ func (c *tokenCommand) claims(now time.Time) (*auth.Claims, error) {
 		return nil, fmt.Errorf("--info is not JSON: %s", c.Info)
 	}
 	return claims, nil
+}
+
+// capability reads CHANNELS=VERBS. A channel's name may hold an equals sign, a
+// verb does not.
+func capability(text string) (auth.Capability, error) {
+	at := strings.LastIndexByte(text, '=')
+	if at < 1 {
+		return auth.Capability{}, fmt.Errorf("--allow wants CHANNELS=VERBS, such as 'chat:*=sub,pub', it is %q", text)
+	}
+	c := auth.Capability{Channels: []string{text[:at]}, Allow: strings.Split(text[at+1:], ",")}
+	if strings.Contains(c.Channels[0], "*") {
+		c.Match = auth.MatchWildcard
+	}
+	for _, verb := range c.Allow {
+		if _, err := auth.ParseVerb(verb); err != nil {
+			return auth.Capability{}, fmt.Errorf("--allow %s: %w", text, err)
+		}
+	}
+	return c, nil
 }
