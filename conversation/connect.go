@@ -3,6 +3,7 @@ package conversation
 import (
 	"errors"
 	"maps"
+	"net/url"
 	"strings"
 	"time"
 
@@ -95,16 +96,17 @@ func (c *Conversation) connectOneWay(r *protocol.ConnectRequest, lastID string) 
 }
 
 // ConnectFromMessage connects a one-way client whose connect request came as a
-// message of its transport. When it is refused the session is closed with the
-// reason and the answer is false.
-func (c *Conversation) ConnectFromMessage(b []byte) bool {
+// message of its transport, on top of the query parameters of OneWayRequest.
+// When it is refused the session is closed with the reason and the answer is
+// false.
+func (c *Conversation) ConnectFromMessage(b []byte, query url.Values) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r, err := protocol.DecodeConnectRequest(c.wire.format, b)
-	if err != nil {
-		return c.fail(hub.DisconnectBadRequest)
+	r, err := OneWayRequest(c.wire.format, b, query)
+	if err == nil {
+		err = c.connectOneWay(r, "")
 	}
-	if err := c.connectOneWay(r, ""); err != nil {
+	if err != nil {
 		return c.fail(AsDisconnect(err))
 	}
 	return true

@@ -1,6 +1,8 @@
 package conversation_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -167,14 +169,29 @@ func (p *peer) rest() []*protocol.Reply {
 	p.t.Helper()
 	synctest.Wait()
 	var out []*protocol.Reply
-	err := protocol.DecodeReplies(p.format, p.conn.take(), func(r *protocol.Reply) error {
-		out = append(out, r)
-		return nil
-	})
-	if err != nil {
-		p.t.Fatalf("the client got what it cannot read: %v", err)
+	for b := p.conn.take(); len(b) > 0; {
+		var message []byte
+		message, b = cut(p.format, b)
+		err := protocol.DecodeReplies(p.format, message, func(r *protocol.Reply) error {
+			out = append(out, r)
+			return nil
+		})
+		if err != nil {
+			p.t.Fatalf("the client got what it cannot read: %v", err)
+		}
 	}
 	return out
+}
+
+// cut cuts the first message off: there may be more than a frame can hold.
+func cut(f protocol.Format, b []byte) (message, rest []byte) {
+	if f == protocol.JSON {
+		end := bytes.IndexByte(b, '\n') + 1
+		return b[:end], b[end:]
+	}
+	size, used := binary.Uvarint(b)
+	end := used + int(size)
+	return b[:end], b[end:]
 }
 
 // expect sends commands and compares what came with want, see tell.

@@ -127,6 +127,10 @@ func (c *Conversation) Close(why hub.Disconnect) {
 	c.session.Close(why)
 }
 
+// CloseSaying is Close with a goodbye of the transport's own, behind which
+// nothing is sent.
+func (c *Conversation) CloseSaying(why hub.Disconnect, bye []byte) { c.session.CloseSaying(why, bye) }
+
 // ErrNoSession is what Emulate returns for a session that is not here.
 var ErrNoSession = errors.New("no such session on this node")
 
@@ -172,6 +176,10 @@ func (c *Conversation) fail(d hub.Disconnect) bool {
 	c.session.Close(d)
 	return false
 }
+
+// Admit reports whether the client may make the server do one more thing now,
+// such as answer a ping of the transport's.
+func (c *Conversation) Admit() bool { return c.session.Admit() }
 
 // Raw queues bytes of the transport's own, such as the answer to its ping.
 func (c *Conversation) Raw(b []byte) { c.session.Send(b) }

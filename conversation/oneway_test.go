@@ -151,7 +151,7 @@ func TestOneWay(t *testing.T) {
 			t.Errorf("an id on a wire without them: %q", l.lastID)
 		}
 		// A client that cannot ask again is sent back with its positions.
-		if l.conv.ConnectFromMessage(nil) {
+		if l.conv.ConnectFromMessage(nil, nil) {
 			t.Error("connected twice")
 		}
 	})
@@ -194,7 +194,7 @@ func TestConnectFromMessage(t *testing.T) {
 			return r.AppendJSON(nil)
 		}
 		l := w.listen(t, false)
-		if !l.conv.ConnectFromMessage(encode(wanting("log:a"))) {
+		if !l.conv.ConnectFromMessage(encode(wanting("log:a")), nil) {
 			t.Error("not connected")
 		}
 		l.wants("connect")
@@ -204,7 +204,7 @@ func TestConnectFromMessage(t *testing.T) {
 			"disconnect 3500": encode(&protocol.ConnectRequest{Token: "x"}),
 		} {
 			l := w.listen(t, false)
-			if l.conv.ConnectFromMessage(b) {
+			if l.conv.ConnectFromMessage(b, nil) {
 				t.Errorf("%s: connected", want)
 			}
 			l.wants(want)

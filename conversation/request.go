@@ -105,8 +105,23 @@ type MethodError string
 // Error says what would be right.
 func (e MethodError) Error() string { return "method not allowed: use " + string(e) }
 
+// UpgradeError refuses a request that must ask for another protocol, which it
+// names.
+type UpgradeError string
+
+// Error says what would be right.
+func (e UpgradeError) Error() string {
+	return "this endpoint wants a request to upgrade to " + string(e)
+}
+
 // errTimeout refuses a request whose body did not come.
 var errTimeout = errors.New("the request's body did not come in time")
+
+// ConnectsByQuery reports whether a query holds what a one-way client connects
+// with, and returns its connect request, which may be empty.
+func ConnectsByQuery(query url.Values) (request []byte, ok bool) {
+	return []byte(query.Get(paramConnect)), query.Get(paramConnect) != "" || query.Has(paramChannel)
+}
 
 // OneWayRequest makes the connect request of a one-way client: from opening,
 // as the public protocol has it, or from the parameters channel and token.
@@ -153,6 +168,7 @@ func Refuse(w http.ResponseWriter, err error) {
 	h := w.Header()
 	d, isDisconnect := errors.AsType[hub.Disconnect](err)
 	method, isMethod := errors.AsType[MethodError](err)
+	upgrade, isUpgrade := errors.AsType[UpgradeError](err)
 	switch {
 	case isDisconnect:
 		body.Error.Code, body.Error.Message = d.Code, d.Reason
@@ -161,6 +177,11 @@ func Refuse(w http.ResponseWriter, err error) {
 		h.Set("Allow", string(method))
 		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
 		status = http.StatusMethodNotAllowed
+	case isUpgrade:
+		h.Set("Upgrade", string(upgrade))
+		h.Set("Connection", "Upgrade")
+		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
+		status = http.StatusUpgradeRequired
 	case errors.Is(err, errTimeout):
 		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
 		status = http.StatusRequestTimeout

@@ -105,6 +105,9 @@ func (w *Wire) subscribePush(e *hub.Event) *protocol.Subscribe {
 }
 
 func (w *Wire) goodbye(dst []byte, e *hub.Event) []byte {
+	if e.Data != nil {
+		return append(dst, e.Data...)
+	}
 	if w.framing.Close != nil {
 		return w.framing.Close(dst, e.Code, e.Reason)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func framing(op ws.OpCode) conversation.Framing {
 			if code == hub.DisconnectConnectionClosed.Code {
 				return dst
 			}
-			return appendClose(dst, ws.StatusCode(code), reason) //nolint:gosec // codes are below 5000
+			return appendClose(dst, ws.StatusCode(code), reason)
 		},
 	}
 }
@@ -84,89 +85,104 @@ func (d *Door) Wait() {
 
 // ServeHTTP upgrades one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !d.opts.Origins.Allow(r) {
-		d.refuse(w, channel.ErrPermissionDenied.With("this origin is not in auth.allowed_origins"))
+	// Counted from here on, where the server still waits for the handler: a
+	// connection that has been taken over it knows no more.
+	d.conns.Add(1)
+	err := d.serve(w, r)
+	if err == nil {
 		return
+	}
+	d.conns.Done()
+	d.metrics.Refused.Inc()
+	d.opts.Logger.Debug("websocket refused", observe.KeyErr, err)
+	if !errors.Is(err, errGone) {
+		conversation.Refuse(w, err)
+	}
+}
+
+// errGone says that there is nobody left to be told anything.
+var errGone = errors.New("the client is gone")
+
+// serve returns an error while the request can still be refused. Otherwise
+// there is a connection, which counts itself out.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
+	if !d.opts.Origins.Allow(r) {
+		return channel.ErrPermissionDenied.With("this origin is not in auth.allowed_origins")
+	}
+	q, err := conversation.Query(r)
+	if err != nil {
+		return err
+	}
+	subprotocol := choose(r.Header)
+	o := d.opening(subprotocol, q)
+	if r.ProtoMajor >= 2 {
+		return d.serveHTTP2(w, r, subprotocol, o)
+	}
+	if err := checkHandshake(w, r); err != nil {
+		return err
 	}
 	if err := d.opts.Host.Room(); err != nil {
-		d.refuse(w, err)
-		return
+		return err
 	}
-	if r.ProtoMajor >= 2 {
-		d.serveHTTP2(w, r)
-		return
-	}
-	if r.Header.Get("Upgrade") == "" {
-		d.refuse(w, channel.ErrBadRequest.With("this is a WebSocket endpoint; open it with a WebSocket client"))
-		return
-	}
-	up := ws.HTTPUpgrader{Timeout: lingerTimeout, Protocol: known}
-	raw, buffered, hs, err := up.Upgrade(r, w)
+	raw, early, err := upgrade(w, r, subprotocol)
 	if err != nil {
-		d.metrics.Refused.Inc()
-		d.opts.Logger.Debug("websocket upgrade refused", observe.KeyErr, err)
-		if raw != nil {
-			_ = raw.Close()
-		}
-		return
+		return err
 	}
-	_ = raw.SetDeadline(time.Time{})
-	// Bytes that came right behind the request are in the server's buffer;
-	// they are taken out and the buffer is let go.
-	early := make([]byte, buffered.Reader.Buffered())
-	_, _ = buffered.Reader.Read(early)
-	o := &opening{wire: d.wire(hs.Protocol, r), connect: r.URL.Query().Get(connectParam), early: early}
-	d.conns.Add(1)
+	o.early = early
 	if c, ok := newSocket(d, raw, o); ok {
 		go c.serve()
-		return
+		return nil
 	}
 	go newStream(d, netStream{raw}).serve(o)
-}
-
-// connectParam is the query parameter that may carry a connect request.
-const connectParam = "cf_connect"
-
-func known(subprotocol string) bool {
-	return subprotocol == subprotocolJSON || subprotocol == subprotocolProtobuf
-}
-
-func (d *Door) wire(subprotocol string, r *http.Request) *conversation.Wire {
-	if subprotocol == subprotocolProtobuf || r.URL.Query().Get("format") == "protobuf" {
-		return d.pb
-	}
-	return d.json
+	return nil
 }
 
 // serveHTTP2 takes an extended CONNECT (RFC 8441). net/http offers it only to
 // a process with GODEBUG=http2xconnect=1.
-func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request) {
+func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request, subprotocol string, o *opening) error {
 	if r.Method != http.MethodConnect || r.Header.Get(":protocol") != "websocket" {
-		d.refuse(w, channel.ErrBadRequest.With("over HTTP/2 a WebSocket is opened with an extended CONNECT (RFC 8441)"))
-		return
+		return channel.ErrBadRequest.With("over HTTP/2 a WebSocket is opened with an extended CONNECT (RFC 8441)")
 	}
-	chosen := ""
-	for _, offer := range subprotocols(r) {
-		if known(offer) {
-			chosen = offer
-			w.Header().Set("Sec-WebSocket-Protocol", chosen)
-			break
-		}
+	if err := checkVersion(w, r); err != nil {
+		return err
+	}
+	if err := d.opts.Host.Room(); err != nil {
+		return err
+	}
+	if subprotocol != "" {
+		w.Header().Set("Sec-WebSocket-Protocol", subprotocol)
 	}
 	rc := http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
-		d.metrics.Refused.Inc()
-		return
+		return errGone
 	}
-	d.conns.Add(1)
-	newStream(d, &http2Stream{body: r.Body, w: w, rc: rc}).serve(&opening{wire: d.wire(chosen, r), connect: r.URL.Query().Get(connectParam)})
+	newStream(d, &http2Stream{body: r.Body, w: w, rc: rc}).serve(o)
+	return nil
 }
 
-// refuse answers a request that does not become a connection.
-func (d *Door) refuse(w http.ResponseWriter, err error) {
-	d.metrics.Refused.Inc()
-	conversation.Refuse(w, err)
+// opening is what a request brings along.
+type opening struct {
+	wire *conversation.Wire
+	// query is that of a one-way client; connects says that it connects with
+	// the request it brought, request.
+	query    url.Values
+	connects bool
+	request  []byte
+	// early is what came right behind the request.
+	early []byte
+}
+
+func (d *Door) opening(subprotocol string, q url.Values) *opening {
+	o := &opening{wire: d.json}
+	if subprotocol == subprotocolProtobuf || q.Get("format") == "protobuf" || q.Get("cf_protocol") == "protobuf" {
+		o.wire = d.pb
+	}
+	if d.opts.OneWay {
+		o.query = q
+		o.request, o.connects = conversation.ConnectsByQuery(q)
+	}
+	return o
 }
 
 // client is what sockets and streams have in common: one conversation and the
@@ -178,20 +194,21 @@ type client struct {
 	// oneWay: the first message is a connect request, what follows is ignored.
 	oneWay    bool
 	connected bool
+	query     url.Values
 }
 
 // open begins the conversation over conn.
-func (c *client) open(conn hub.Conn, wire *conversation.Wire, connect string) error {
-	conv, err := c.door.opts.Host.Open(conversation.Transport{Conn: conn, Wire: wire})
+func (c *client) open(conn hub.Conn, o *opening) error {
+	conv, err := c.door.opts.Host.Open(conversation.Transport{Conn: conn, Wire: o.wire})
 	if err != nil {
 		return err
 	}
 	c.conv = conv
 	c.in.limit = c.door.opts.Host.Limits().MessageBytes + frameSlack
-	c.oneWay = c.door.opts.OneWay
+	c.oneWay, c.query = c.door.opts.OneWay, o.query
 	c.door.metrics.Opened.Inc()
 	c.door.metrics.Connections.Add(1)
-	if c.oneWay && connect != "" && !c.message([]byte(connect)) {
+	if o.connects && !c.message(o.request) {
 		return errRefused
 	}
 	return nil
@@ -211,19 +228,24 @@ func (c *client) message(payload []byte) bool {
 	if c.connected {
 		return true
 	}
-	c.connected = true
-	return c.conv.ConnectFromMessage(payload)
+	q := c.query
+	c.connected, c.query = true, nil
+	return c.conv.ConnectFromMessage(payload, q)
 }
 
-// control answers a control frame.
+// control answers a control frame. Pings count as commands, or a client could
+// have the server do nothing but answer them.
 func (c *client) control(op ws.OpCode, payload []byte) bool {
 	switch op {
 	case ws.OpPing:
+		if !c.conv.Admit() {
+			c.conv.Close(hub.DisconnectTooManyRequests)
+			return false
+		}
 		c.conv.Raw(appendFrame(nil, ws.OpPong, payload))
 		return true
 	case ws.OpClose:
-		c.conv.Raw(answerClose(payload))
-		c.conv.Close(hub.DisconnectConnectionClosed)
+		c.conv.CloseSaying(hub.DisconnectConnectionClosed, answerClose(payload))
 		return false
 	default:
 		return true
@@ -235,8 +257,7 @@ func (c *client) feed(b []byte) bool {
 	c.door.metrics.BytesIn.Add(int64(len(b)))
 	more, broken := c.in.feed(b, c)
 	if broken != nil {
-		c.conv.Raw(appendClose(nil, broken.code, broken.reason))
-		c.conv.Close(hub.DisconnectConnectionClosed)
+		c.conv.CloseSaying(hub.DisconnectConnectionClosed, appendClose(nil, broken.code, broken.reason))
 		return false
 	}
 	return more
@@ -248,5 +269,4 @@ func (c *client) done() {
 		c.conv.Close(hub.DisconnectConnectionClosed)
 		c.door.metrics.Connections.Add(-1)
 	}
-	c.door.conns.Done()
 }

@@ -56,13 +56,19 @@ func parseHeader(b []byte) (h header, ok bool, err *violation) {
 			return h, false, nil
 		}
 		h.length, h.size = uint64(binary.BigEndian.Uint16(b[2:])), 4
+		if h.length < 126 {
+			return h, false, protocolError("a length must have the fewest bytes it can")
+		}
 	case 127:
 		if len(b) < 10 {
 			return h, false, nil
 		}
 		h.length, h.size = binary.BigEndian.Uint64(b[2:]), 10
-		if h.length>>63 != 0 {
+		switch {
+		case h.length>>63 != 0:
 			return h, false, protocolError("the top bit of a length must be zero")
+		case h.length < 1<<16:
+			return h, false, protocolError("a length must have the fewest bytes it can")
 		}
 	}
 	if len(b) < h.size+4 {
@@ -104,10 +110,10 @@ func (a *assembler) feed(b []byte, to sink) (bool, *violation) {
 		if !ok {
 			break
 		}
-		if !h.op.IsControl() && h.length > uint64(a.limit-len(a.message)) { //nolint:gosec // the message is never over the limit
+		if !h.op.IsControl() && h.length > uint64(a.limit-len(a.message)) {
 			return false, &violation{ws.StatusMessageTooBig, "message too big"}
 		}
-		end := uint64(h.size) + h.length //nolint:gosec // both are small here
+		end := uint64(h.size) + h.length
 		if uint64(len(data)) < end {
 			break
 		}
@@ -185,7 +191,7 @@ func appendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	case n < 126:
 		dst = append(dst, byte(n))
 	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n)) //nolint:gosec // bounded by the case
+		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
 	default:
 		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
 	}

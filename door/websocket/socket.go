@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"myelin/conversation"
 )
 
 // socket is a connection on plain TCP. It is written to by the hub's shard
@@ -30,13 +28,6 @@ type socket struct {
 	// for; going is the worker's answer.
 	turn  sync.Mutex
 	going bool
-}
-
-// opening is what a request brings along.
-type opening struct {
-	wire    *conversation.Wire
-	connect string
-	early   []byte
 }
 
 // newSocket returns a socket for a connection that is bare TCP.
@@ -63,6 +54,7 @@ func (s *socket) serve() {
 	}
 	s.done()
 	_ = s.tcp.Close()
+	s.door.conns.Done()
 }
 
 // work opens the conversation the first time, and reads what there is the
@@ -70,7 +62,7 @@ func (s *socket) serve() {
 func (s *socket) work(buf []byte) bool {
 	if o := s.opening; o != nil {
 		s.opening = nil
-		if s.open(s, o.wire, o.connect) != nil {
+		if s.open(s, o) != nil {
 			s.refused = true
 			return s.conv != nil
 		}
@@ -181,7 +173,7 @@ func readable(fd uintptr) bool { return polled(fd, unix.POLLIN) }
 
 // polled asks a descriptor whether something can be done with it now.
 func polled(fd uintptr, events int16) bool {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // a descriptor is small
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
 	n, err := unix.Poll(fds[:], 0)
 	return err != nil || n > 0
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +53,9 @@ func (s *stream) serve(o *opening) {
 		s.Pipe.Close()
 		s.bytes.close()
 		writer.Wait()
+		s.door.conns.Done()
 	}()
-	going := s.open(s, o.wire, o.connect) == nil
+	going := s.open(s, o) == nil
 	if s.conv == nil {
 		return
 	}
@@ -104,8 +104,11 @@ func (n netStream) write(p []byte, timeout time.Duration) error {
 	if err := n.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	_, err := n.Conn.Write(p)
-	return err
+	if _, err := n.Conn.Write(p); err != nil {
+		return err
+	}
+	// A deadline that is left behind would fail what TLS writes of its own.
+	return n.SetWriteDeadline(time.Time{})
 }
 
 func (n netStream) leave() {
@@ -133,20 +136,14 @@ func (h *http2Stream) write(p []byte, timeout time.Duration) error {
 	if _, err := h.w.Write(p); err != nil {
 		return err
 	}
-	return h.rc.Flush()
+	if err := h.rc.Flush(); err != nil {
+		return err
+	}
+	// On a stream of HTTP/2 a deadline that passes resets the stream, even if
+	// nothing is being written.
+	return h.rc.SetWriteDeadline(time.Time{})
 }
 
 func (h *http2Stream) leave() { _ = h.rc.SetReadDeadline(time.Now().Add(lingerTimeout)) }
 
 func (h *http2Stream) close() { _ = h.body.Close() }
-
-// subprotocols returns what the client offers, in its order.
-func subprotocols(r *http.Request) []string {
-	var out []string
-	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for s := range strings.SplitSeq(line, ",") {
-			out = append(out, strings.TrimSpace(s))
-		}
-	}
-	return out
-}
