@@ -74,7 +74,9 @@ func scriptStart(ts *testscript.TestScript, _ bool, args []string) {
 	if args[0] == "demo" {
 		ports = []string{"--set", "listen=127.0.0.1:0"}
 	}
-	p, err := launch(environment(), ts.MkAbs("."), append(args, ports...)...)
+	// What the script wants comes last, and wins.
+	args = append(append([]string{args[0]}, ports...), args[1:]...)
+	p, err := launch(environment(), ts.MkAbs("."), args...)
 	ts.Check(err)
 	servers(ts)[name] = p
 	ts.Defer(func() {

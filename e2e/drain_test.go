@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,29 +37,41 @@ func (g *goodbyes) count() int {
 	return len(g.mu.at)
 }
 
-// crowd connects n clients that come back too late to matter.
-func crowd(t *testing.T, server *process, n int) *goodbyes {
-	t.Helper()
+// newGoodbyes returns an empty note.
+func newGoodbyes() *goodbyes {
 	g := new(goodbyes)
 	g.mu.codes = map[uint32]int{}
+	return g
+}
+
+// connect connects a client that comes back too late to matter.
+func (g *goodbyes) connect(t *testing.T, url string, trust *tls.Config) {
+	t.Helper()
+	c, err := client.New(url, client.Options{
+		MinBackoff: time.Hour, MaxBackoff: time.Hour, TLS: trust,
+		Handlers: client.Handlers{OnConnecting: func(code uint32, _ string) {
+			if code != client.CodeCalled {
+				g.note(code)
+			}
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	if err := c.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crowd connects n clients.
+func crowd(t *testing.T, server *process, n int) *goodbyes {
+	t.Helper()
+	g := newGoodbyes()
 	for range n {
-		c, err := client.New(server.ws(), client.Options{
-			MinBackoff: time.Hour, MaxBackoff: time.Hour,
-			Handlers: client.Handlers{OnConnecting: func(code uint32, _ string) {
-				if code != client.CodeCalled {
-					g.note(code)
-				}
-			}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		if err := c.Connect(ctx); err != nil {
-			t.Fatal(err)
-		}
+		g.connect(t, server.ws(), nil)
 	}
 	return g
 }
@@ -112,6 +125,47 @@ func TestDrainIsPaced(t *testing.T) {
 	first, last := slices.MinFunc(gone.mu.at, time.Time.Compare), slices.MaxFunc(gone.mu.at, time.Time.Compare)
 	if took, least := last.Sub(first), clients/rate*time.Second*3/4; took < least {
 		t.Errorf("%d clients were sent away within %v, want at least %v at %d a second", clients, took, least, rate)
+	}
+}
+
+// TestDrainThroughEveryDoor tells clients of all sorts that they should come
+// back, and ends although their connections do not end by themselves.
+func TestDrainThroughEveryDoor(t *testing.T) {
+	t.Parallel()
+	cert := newCertificate(t)
+	server := serve(t, openConfig, cert.flags()...)
+	var streams []*stream
+	for _, major := range []int{1, 2} {
+		w := newWay(t, server.main, cert.trust(), major)
+		streams = append(streams,
+			w.stream(http.MethodGet, "/connection/uni_sse?channel=a", ""),
+			w.stream(http.MethodGet, "/connection/uni_http_stream?channel=a", ""),
+			w.stream(http.MethodPost, "/connection/http_stream", `{"id":1,"connect":{}}`))
+	}
+	for _, s := range streams {
+		s.until(`"connect":`)
+	}
+	g := newGoodbyes()
+	g.connect(t, "wss://"+server.main+"/connection/websocket", cert.trust())
+	if err := server.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range streams {
+		if line := s.until(`"disconnect":`); !strings.Contains(line, `"code":3001`) {
+			t.Errorf("%s is sent away with %s", s.resp.Request.URL.Path, line)
+		}
+		if s.lines.Scan() && s.lines.Text() != "" || s.lines.Err() != nil {
+			t.Errorf("%s goes on with %q, %v", s.resp.Request.URL.Path, s.lines.Text(), s.lines.Err())
+		}
+	}
+	if code, err := server.wait(); err != nil || code != 0 {
+		t.Errorf("it ended with %d (%v)", code, err)
+	}
+	eventually(t, "the WebSocket knows", func() bool { return g.count() == 1 })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.codes[3001] != 1 {
+		t.Errorf("the WebSocket is sent away with %v", g.mu.codes)
 	}
 }
 
