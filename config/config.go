@@ -84,8 +84,16 @@ type API struct {
 
 // Engine is what keeps the channels.
 type Engine struct {
-	Kind   string `yaml:"kind" default:"memory" enum:"memory" later:"disk|jetstream" doc:"memory keeps channels in this process."`
+	Kind   string `yaml:"kind" default:"auto" enum:"auto|memory|disk" later:"jetstream" doc:"memory keeps channels in this process, disk in a directory of this node. auto: disk when disk.path is set, otherwise memory."`
 	Memory Memory `yaml:"memory" doc:"Bounds of the memory engine."`
+	Disk   Disk   `yaml:"disk" doc:"The disk engine."`
+}
+
+// Disk is where and how the disk engine keeps channels.
+type Disk struct {
+	Path          string   `yaml:"path" default:"" doc:"Directory of the data, made when it is missing. One server uses it at a time."`
+	FlushInterval Duration `yaml:"flush_interval" default:"50ms" min:"1ms" max:"10s" doc:"How much time of acknowledged publications a crash may take from channels of durability async."`
+	MaxChannels   int      `yaml:"max_channels" default:"1000000" min:"1" max:"100000000" doc:"Channels that may be in use at a time. A new one beyond is refused with error 106."`
 }
 
 // Memory bounds the memory engine.
@@ -98,7 +106,7 @@ type Memory struct {
 type Namespace struct {
 	Kind         string   `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
 	History      History  `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
-	Durability   string   `yaml:"durability" default:"memory" enum:"memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async and sync need an engine that keeps data."`
+	Durability   string   `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last disk.flush_interval, which clients are told. sync: kill -9 and power loss. auto: sync when there is history and the engine is disk, otherwise memory."`
 	Recover      Switch   `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
 	Presence     bool     `yaml:"presence" default:"false" doc:"Keep the list of who is subscribed."`
 	JoinLeave    bool     `yaml:"join_leave" default:"false" doc:"Tell subscribers who comes and goes."`
@@ -174,6 +182,29 @@ func (c *Config) Dev() {
 	for name, ns := range c.Namespaces {
 		c.Namespaces[name] = ns.dev()
 	}
+}
+
+// Kept returns the kind of engine in force, memory or disk.
+func (e Engine) Kept() string {
+	switch {
+	case e.Kind != "auto":
+		return e.Kind
+	case e.Disk.Path != "":
+		return "disk"
+	}
+	return "memory"
+}
+
+// Survives returns the durability in force with an engine, memory, async or
+// sync.
+func (n Namespace) Survives(e Engine) string {
+	switch {
+	case n.Durability != "auto":
+		return n.Durability
+	case e.Kept() == "disk" && n.History.Size > 0:
+		return "sync"
+	}
+	return "memory"
 }
 
 // Recovers says whether every subscription is recoverable.

@@ -44,9 +44,9 @@ func TestDefaultsAreTheDesigns(t *testing.T) {
 	for _, check := range []struct{ name, got, want string }{
 		{"listen", c.Listen, "127.0.0.1:8000"},
 		{"admin.listen", c.Admin.Listen, "127.0.0.1:8001"},
-		{"engine.kind", c.Engine.Kind, "memory"},
+		{"engine.kind", c.Engine.Kind, "auto"},
 		{"kind", ns.Kind, "log"},
-		{"durability", ns.Durability, "memory"},
+		{"durability", ns.Durability, "auto"},
 		{"position_check", ns.PositionCheck.String(), "30s"},
 		{"ping_interval", c.Client.PingInterval.String(), "25s"},
 		{"pong_timeout", c.Client.PongTimeout.String(), "10s"},
@@ -252,7 +252,7 @@ func TestValidateFindsWhatLoadWould(t *testing.T) {
 	for path, spoil := range map[string]func(*config.Config){
 		"limits.connections":            func(c *config.Config) { c.Limits.Connections = 0 },
 		"listen":                        func(c *config.Config) { c.Listen = "nonsense" },
-		"engine.kind":                   func(c *config.Config) { c.Engine.Kind = "disk" },
+		"engine.kind":                   func(c *config.Config) { c.Engine.Kind = "jetstream" },
 		"namespaces":                    func(c *config.Config) { c.Namespaces = nil },
 		"namespaces.a b":                func(c *config.Config) { c.Namespaces["a b"] = c.Namespaces["default"] },
 		"auth.allowed_origins":          func(c *config.Config) { c.Auth.AllowedOrigins = []string{"x"} },

@@ -213,7 +213,8 @@ func namespaceRules() []rule {
 	return []rule{
 		each("In a namespace, `recover: true` needs history.", checkRecover),
 		each("In a namespace, `history.meta_ttl` is not shorter than `history.ttl`.", checkMetaTTL),
-		each("In a namespace, `durability` is `memory`, because that is what the memory engine can do.", checkDurability),
+		{"In a namespace, `durability: async` and `sync` need the disk engine.", checkDurability},
+		{"`engine.kind: disk` needs `engine.disk.path`.", checkDiskPath},
 		each("In a namespace, `publish: [subscriber]` needs somebody who may subscribe.", checkSubscriber),
 		each("In a namespace, `nobody` stands alone in its list.", checkNobody),
 	}
@@ -232,9 +233,21 @@ func checkMetaTTL(n Namespace, report func(*fault, ...string)) {
 	}
 }
 
-func checkDurability(n Namespace, report func(*fault, ...string)) {
-	if n.Durability == "async" || n.Durability == "sync" {
-		report(faultf("the memory engine cannot keep publications through a restart; use durability: memory"), "durability")
+func checkDurability(c *Config, report func(*fault, ...string)) {
+	if c.Engine.Kept() == "disk" {
+		return
+	}
+	for _, name := range sortedNames(c.Namespaces) {
+		if d := c.Namespaces[name].Durability; d == "async" || d == "sync" {
+			report(faultf("the memory engine cannot keep publications through a restart; set engine.disk.path, or use durability: memory"),
+				join("namespaces."+name, "durability"))
+		}
+	}
+}
+
+func checkDiskPath(c *Config, report func(*fault, ...string)) {
+	if c.Engine.Kind == "disk" && c.Engine.Disk.Path == "" {
+		report(faultf("the disk engine needs a directory; set engine.disk.path"), "engine.kind", "engine.disk.path")
 	}
 }
 

@@ -10,19 +10,40 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/config"
+	"myelin/engine/disk"
 	"myelin/engine/memory"
 	"myelin/hub"
 	"myelin/observe"
 )
 
 // newEngine returns the engine the configuration names.
-func newEngine(c *config.Config) (channel.Engine, error) {
-	switch c.Engine.Kind {
+func newEngine(c *config.Config, log *slog.Logger) (channel.Engine, error) {
+	switch kind := c.Engine.Kept(); kind {
 	case "memory":
 		return memory.New(memory.Options{MaxChannels: c.Engine.Memory.MaxChannels, MaxBytes: int64(c.Engine.Memory.MaxBytes)}), nil
+	case "disk":
+		d := c.Engine.Disk
+		e, err := disk.Open(disk.Options{
+			Path: d.Path, FlushInterval: time.Duration(d.FlushInterval), MaxChannels: d.MaxChannels, Logger: log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("engine.disk: %w", err)
+		}
+		return e, nil
 	default:
-		return nil, fmt.Errorf("engine.kind %q is not in this build", c.Engine.Kind)
+		return nil, fmt.Errorf("engine.kind %q is not in this build", kind)
 	}
+}
+
+// durability reads a word of the configuration.
+func durability(word string) channel.Durability {
+	switch word {
+	case "async":
+		return channel.DurabilityAsync
+	case "sync":
+		return channel.DurabilitySync
+	}
+	return channel.DurabilityMemory
 }
 
 // newCertificate returns the main listener's certificate, nil without TLS.
@@ -62,7 +83,7 @@ func newVerifier(c *config.Config, log *slog.Logger) (*auth.Verifier, error) {
 func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics, log *slog.Logger) (*hub.Hub, error) {
 	spaces := make(map[string]*hub.Namespace, len(c.Namespaces))
 	for name, ns := range c.Namespaces {
-		n, err := namespace(name, ns)
+		n, err := namespace(name, ns, durability(ns.Survives(c.Engine)))
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +105,7 @@ func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics,
 }
 
 // namespace translates one namespace.
-func namespace(name string, ns config.Namespace) (*hub.Namespace, error) {
+func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Namespace, error) {
 	var rules auth.Rules
 	for _, list := range []struct {
 		key   string
@@ -108,7 +129,7 @@ func namespace(name string, ns config.Namespace) (*hub.Namespace, error) {
 	}
 	return &hub.Namespace{
 		Policy: &channel.Policy{
-			Namespace: name, HistorySize: ns.History.Size, HistoryTTL: time.Duration(ns.History.TTL),
+			Namespace: name, Durability: d, HistorySize: ns.History.Size, HistoryTTL: time.Duration(ns.History.TTL),
 			MetaTTL: time.Duration(ns.History.MetaTTL), DedupeWindow: time.Duration(ns.DedupeWindow),
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,

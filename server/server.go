@@ -70,7 +70,7 @@ func New(c *config.Config, o Options) (*Server, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth()}
-	s.metrics.Info(o.Version, c.Engine.Kind)
+	s.metrics.Info(o.Version, c.Engine.Kept())
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.assemble(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -91,7 +91,7 @@ func (s *Server) assemble() error {
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
-	if s.engine, err = newEngine(c); err != nil {
+	if s.engine, err = newEngine(c, s.log); err != nil {
 		return err
 	}
 	if s.hub, err = newHub(c, nodeID(), s.engine, s.metrics, s.log); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"myelin/config"
@@ -23,14 +24,17 @@ namespaces:
 
 // demoCommand runs a server with live feeds.
 type demoCommand struct {
-	Set []string `help:"Set one key of the server's configuration: a.b=v. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	Data   string   `type:"path" placeholder:"DIR" help:"Where the demo keeps its channels, so that they survive a restart. By default a directory in your cache."`
+	Memory bool     `help:"Keep nothing: a restart is a new beginning."`
+	Set    []string `help:"Set one key of the server's configuration: a.b=v. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // Run serves and feeds until a signal comes. The feeds are ordinary clients:
 // they come in by the WebSocket door.
 func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	cfg, err := config.Load(config.Source{
-		Path: "(demo)", Bytes: []byte(demoConfig), Env: os.Environ(), Reserved: reserved(), Set: c.Set, Dev: true,
+		Path: "(demo)", Bytes: []byte(demoConfig), Env: os.Environ(), Reserved: reserved(),
+		Set: append(dataKey(c.dir()), c.Set...), Dev: true,
 	})
 	if err != nil {
 		return usageError{err}
@@ -46,7 +50,11 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	if err := srv.Listen(ctx); err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n\n", srv.Addr())
+	kept := "Nothing is kept when it stops."
+	if dir := cfg.Engine.Disk.Path; dir != "" {
+		kept = "What it keeps is in " + dir + "."
+	}
+	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n  %s\n\n", srv.Addr(), kept)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var feeds sync.WaitGroup
@@ -64,4 +72,16 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("feeds: %w", feedErr)
 	}
 	return err
+}
+
+// dir returns the directory of the demo's channels, "" for memory.
+func (c *demoCommand) dir() string {
+	if c.Memory || c.Data != "" {
+		return c.Data
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "myelin", "demo")
 }
