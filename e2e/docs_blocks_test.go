@@ -16,8 +16,11 @@ import (
 	"time"
 )
 
-// blockTime is how long one block may take.
-const blockTime = 20 * time.Second
+// How long one block may take, and one that builds the binary.
+const (
+	blockTime = 20 * time.Second
+	buildTime = 5 * time.Minute
+)
 
 // TestBlocksRun runs the blocks of each document in order against one server
 // with --dev, as a reader would: the port 8000 of the text is the server's main
@@ -118,12 +121,13 @@ var buildLine = regexp.MustCompile(`(?m)^go build -o myelin \./cmd/myelin`)
 func (r *reader) sh(d *document, b block) {
 	r.t.Helper()
 	script := r.here(b.text)
-	dir := r.dir
+	dir, limit := r.dir, blockTime
 	if buildLine.MatchString(script) {
 		// The one line that wants the repository; what it makes belongs elsewhere.
 		script, dir = buildLine.ReplaceAllLiteralString(script, "go build -o \"$OUT\" ./cmd/myelin"), repo
+		limit = buildTime
 	}
-	r.do(d, b, dir, "bash", "-euo", "pipefail", "-c", script)
+	r.do(d, b, limit, dir, "bash", "-euo", "pipefail", "-c", script)
 }
 
 // node runs a module as a browser would.
@@ -131,7 +135,7 @@ func (r *reader) node(d *document, b block, script string) {
 	r.t.Helper()
 	file := filepath.Join(r.dir, "block.mjs")
 	write(r.t, file, r.here(script))
-	r.do(d, b, r.dir, "node", "--import", "./browser.mjs", file)
+	r.do(d, b, blockTime, r.dir, "node", "--import", "./browser.mjs", file)
 }
 
 var (
@@ -170,13 +174,15 @@ func (r *reader) here(text string) string {
 }
 
 // do runs a command, which must end well in time.
-func (r *reader) do(d *document, b block, dir, name string, args ...string) {
+func (r *reader) do(d *document, b block, limit time.Duration, dir, name string, args ...string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), blockTime)
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	cmd.Env = environment("PATH="+searchPath(), "MYELIN_URL="+r.server.ws(), "OUT="+filepath.Join(r.dir, "myelin"))
+	cmd.Env = environment("PATH="+searchPath(), "MYELIN_URL="+r.server.ws(), "OUT="+filepath.Join(r.dir, "myelin"),
+		// A clone may belong to another user, which git and so -buildvcs refuse.
+		"GOFLAGS=-buildvcs=false")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	// A shell that is killed leaves what it started; the group goes with it.
