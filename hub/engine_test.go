@@ -27,6 +27,8 @@ type fake struct {
 	leaving func(name string)
 	// stride is how far apart offsets are; 0 is 1.
 	stride uint64
+	// forgetful: log has nothing.
+	forgetful bool
 
 	sink channel.Sink
 
@@ -121,7 +123,9 @@ func (f *fake) Publish(_ context.Context, r *channel.PublishRequest) (channel.Ac
 	}
 	p.Offset += max(f.stride, 1)
 	b.mu.top = p.Position
-	b.mu.log = append(b.mu.log, p)
+	if !f.forgetful {
+		b.mu.log = append(b.mu.log, p)
+	}
 	b.mu.kept = append(b.mu.kept, p)
 	if over := len(b.mu.kept) - r.Policy.HistorySize; over > 0 {
 		b.mu.kept = slices.Clone(b.mu.kept[over:])

@@ -124,6 +124,9 @@ func (w *wire) tellLocked() {
 	w.mu.ready = nil
 }
 
+// closedLine is what a listener hears when the hub closes its wire.
+const closedLine = "closed"
+
 // Close notes that it was called, once.
 func (w *wire) Close() {
 	w.mu.Lock()
@@ -132,6 +135,9 @@ func (w *wire) Close() {
 		w.breakLocked("closed twice")
 	}
 	w.mu.closed = true
+	if w.mu.hear != nil {
+		w.mu.hear(closedLine)
+	}
 }
 
 // allow makes room for n more bytes, negative for any number.
