@@ -115,7 +115,7 @@ func (s *miniServer) serve(c *miniConn) {
 		c.format = protocol.Protobuf
 	}
 	for {
-		frame, err := ws.ReadFrame(c.conn)
+		frame, err := ws.ReadFrame(c.conn) //nolint:staticcheck // the peer is the test itself
 		if err != nil || !frame.Header.Masked || frame.Header.OpCode == ws.OpClose {
 			break
 		}

@@ -154,7 +154,7 @@ func TestRunsThatCannotBeMeasured(t *testing.T) {
 		"disconnected":      {bench.Fanout, conduct{endAt: 7}, "", `code 3012 "no reason"`},
 		"wrong channel":     {bench.Many, conduct{misroutes: true}, "", "to a subscriber of another channel"},
 		"not recoverable":   {bench.Storm, conduct{volatile: true}, "", "is not recoverable"},
-		"tail lost":         {bench.Fanout, conduct{copies: func(_ int, o uint64) int { return int(min(1, max(0, 20-int(o)))) }}, "", "nothing happened for"},
+		"tail lost":         {bench.Fanout, conduct{copies: func(_ int, o uint64) int { return min(1, max(0, 20-int(o))) }}, "", "nothing happened for"},
 		"no WebSocket":      {bench.Idle, conduct{}, strings.Replace(web.URL, "http", "ws", 1), "404"},
 		"nobody":            {bench.Idle, conduct{}, "ws://127.0.0.1:1/", "connection refused"},
 		"TLS":               {bench.Idle, conduct{}, "wss://127.0.0.1/", "want ws://"},

@@ -62,8 +62,8 @@ func (jsonDialect) publish(b []byte, id uint32, channel string, data []byte) []b
 func (d jsonDialect) next(message []byte, r *reply) (rest []byte, err error) {
 	r.reset()
 	line := message
-	if i := bytes.IndexByte(message, '\n'); i >= 0 {
-		line, rest = message[:i], message[i+1:]
+	if before, after, ok := bytes.Cut(message, []byte{'\n'}); ok {
+		line, rest = before, after
 	}
 	switch {
 	case len(line) == 2 && line[0] == '{' && line[1] == '}':

@@ -19,7 +19,7 @@ func TestFramesArePublicFraming(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		payload := bytes.Repeat([]byte("x"), rapid.SampledFrom([]int{0, 1, 125, 126, 127, 65535, 65536, 70000}).Draw(t, "size"))
 
-		frame, err := ws.ReadFrame(bytes.NewReader(swarm.AppendFrame(nil, swarm.OpBinary, payload)))
+		frame, err := ws.ReadFrame(bytes.NewReader(swarm.AppendFrame(nil, swarm.OpBinary, payload))) //nolint:staticcheck // bounded by what it reads
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func FuzzParseFrame(f *testing.F) {
 		if size < 0 || size > len(b) || len(payload) > size || len(payload) > swarm.MaxMessage {
 			t.Fatalf("size %d and payload of %d from %d bytes", size, len(payload), len(b))
 		}
-		frame, err := ws.ReadFrame(bytes.NewReader(b))
+		frame, err := ws.ReadFrame(bytes.NewReader(b)) //nolint:staticcheck // bounded by what it reads
 		if size > 0 && (err != nil || !bytes.Equal(frame.Payload, payload)) {
 			t.Fatalf("gobwas/ws read %x, error %v; here %x", frame.Payload, err, payload)
 		}

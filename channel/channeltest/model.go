@@ -126,7 +126,7 @@ func (m *model) key(t *rapid.T) string {
 func (m *model) publish(t *rapid.T, op channel.Op) {
 	r := &channel.PublishRequest{
 		Channel: m.name, Policy: m.p, Op: op, Key: m.key(t),
-		Data: []byte(fmt.Sprint(len(m.log))),
+		Data: fmt.Append(nil, len(m.log)),
 		ID:   rapid.SampledFrom([]string{"", "", "i", "j"}).Draw(t, "id"),
 	}
 	if op == channel.OpPut && !m.x.f.RealTime && rapid.Bool().Draw(t, "with ttl") {
