@@ -184,14 +184,14 @@ func docs() []byte {
 		"(`go_*`) and of the process (`process_*`). Nothing is labeled by channel, user or client.\n\n" +
 		"## Metrics\n\n| metric | type | labels | unit | meaning |\n|---|---|---|---|---|\n")
 	for _, m := range observe.Table() {
-		labels := ""
+		var labels strings.Builder
 		for i, l := range m.Labels {
 			if i > 0 {
-				labels += ", "
+				labels.WriteString(", ")
 			}
-			labels += "`" + l + "`"
+			labels.WriteString("`" + l + "`")
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Type, labels, m.Unit, m.Help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Type, labels.String(), m.Unit, m.Help)
 	}
 	b.WriteString("\nHistograms have buckets from 10 microseconds to 10 seconds.\n\n" +
 		"## Labels\n\nA label has at most this many values in one metric; what is beyond, or not in a published list, counts\n" +
