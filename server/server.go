@@ -180,6 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.admin != nil {
 		serving.Go(func() { failed <- s.admin.Serve(s.adminLn) })
 	}
+	s.warnOfDescriptors()
 	s.health.Started()
 	var err error
 	select {
@@ -192,6 +193,22 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	return drained
+}
+
+// spareDescriptors is what a node needs beside its connections.
+const spareDescriptors = 64
+
+// warnOfDescriptors says when the system will not let in as many connections
+// as the configuration does.
+func (s *Server) warnOfDescriptors() {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return
+	}
+	if want := uint64(s.cfg.Limits.Connections) + spareDescriptors; l.Cur < want {
+		s.log.Warn("the open file limit is lower than limits.connections needs; raise it with ulimit -n or LimitNOFILE",
+			observe.KeyLimit, l.Cur, "connections", s.cfg.Limits.Connections)
+	}
 }
 
 func (s *Server) serve(srv *http.Server, ln net.Listener) error {
