@@ -73,13 +73,16 @@ func Open(o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.lock.Close())
 	}
 	e.ledger = newLedger(e.disk, e.health, e.tell)
+	go e.guard.witness.loop(func(err error) {
+		e.log.Warn("the witness of the logs could not be written; damage to them may go unnoticed", "err", err)
+	})
 	return e, nil
 }
 
 // openStores opens both databases and has the one on disk take note of how it
 // was left.
 func (e *Engine) openStores(home *home) error {
-	guard := &guard{FS: e.options.FS, health: e.health, left: make(chan struct{})}
+	guard := &guard{FS: e.options.FS, health: e.health, witness: home.witness, left: make(chan struct{})}
 	disk, err := home.openDatabase(e.options, guard, e.health)
 	if err != nil {
 		return err
@@ -242,6 +245,8 @@ func (e *Engine) close(was int32) error {
 		e.closeShard(&e.shards[i])
 	}
 	err = errors.Join(err, e.memory.db.Close())
+	close(e.guard.witness.stop)
+	<-e.guard.witness.done
 	if !down || e.health.err() != nil {
 		// The database is in the middle of a write that may never end. It is
 		// left to the end of the process, as after a crash.
@@ -249,7 +254,7 @@ func (e *Engine) close(was int32) error {
 		return channel.ErrUnavailable.With("what was acknowledged is safe, but the disk cannot be left in order").
 			Wrap(errors.Join(err, e.health.err()))
 	}
-	err = errors.Join(err, e.disk.db.Flush(), e.disk.db.Close(), e.lock.Close())
+	err = errors.Join(err, e.disk.db.Flush(), e.disk.db.Close(), e.guard.witness.testify(), e.lock.Close())
 	if err != nil {
 		return channel.ErrUnavailable.With("the disk was not left in order").Wrap(err)
 	}

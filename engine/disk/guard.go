@@ -23,7 +23,8 @@ const retryEvery = 250 * time.Millisecond
 // by itself.
 type guard struct {
 	vfs.FS
-	health *health
+	health  *health
+	witness *witness
 	// armed is unset while the database opens, whose errors are told as they
 	// are.
 	armed atomic.Bool
@@ -96,6 +97,7 @@ func (g *guard) file(name string, open func() (vfs.File, error)) (vfs.File, erro
 
 // Create creates a file.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	g.witness.begin(name)
 	return g.file(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
 }
 
@@ -106,12 +108,18 @@ func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Ope
 
 // OpenDir opens a directory for syncing.
 func (g *guard) OpenDir(name string) (vfs.File, error) {
-	return g.file(name, func() (vfs.File, error) { return g.FS.OpenDir(name) })
+	f, err := g.file(name, func() (vfs.File, error) { return g.FS.OpenDir(name) })
+	if err != nil {
+		return nil, err
+	}
+	return &guardedDir{File: f, witness: g.witness}, nil
 }
 
 // ReuseForWrite gives an old file a new name and opens it. A second try finds
 // the name already given.
 func (g *guard) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	g.witness.end(old)
+	g.witness.begin(name)
 	return g.file(name, func() (vfs.File, error) {
 		f, err := g.FS.ReuseForWrite(old, name, c)
 		if err == nil {
@@ -124,6 +132,12 @@ func (g *guard) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 		}
 		return nil, err
 	})
+}
+
+// Remove removes a file.
+func (g *guard) Remove(name string) error {
+	g.witness.end(name)
+	return g.FS.Remove(name)
 }
 
 // Link makes a hard link.
@@ -154,6 +168,8 @@ type guarded struct {
 // Write writes all of p.
 func (f *guarded) Write(p []byte) (int, error) {
 	done := 0
+	// Whoever writes may change p.
+	sum, ours := f.guard.witness.sumOf(f.name, p)
 	err := f.guard.try(f.name, func() error {
 		n, err := f.File.Write(p[done:])
 		done += n
@@ -162,6 +178,9 @@ func (f *guarded) Write(p []byte) (int, error) {
 		}
 		return err
 	})
+	if err == nil && ours {
+		f.guard.witness.wrote(f.name, sum, done)
+	}
 	return done, err
 }
 
@@ -175,10 +194,18 @@ func (f *guarded) Preallocate(offset, length int64) error {
 
 // Sync makes the file durable. After a failure nobody can say what is on disk,
 // and a second try would lie.
-func (f *guarded) Sync() error { return f.sync(f.File.Sync) }
+func (f *guarded) Sync() error { return f.whole(f.sync(f.File.Sync)) }
 
 // SyncData makes the data of the file durable.
-func (f *guarded) SyncData() error { return f.sync(f.File.SyncData) }
+func (f *guarded) SyncData() error { return f.whole(f.sync(f.File.SyncData)) }
+
+// whole tells the witness of a file that is on disk whole.
+func (f *guarded) whole(err error) error {
+	if err == nil {
+		f.guard.witness.synced(f.name)
+	}
+	return err
+}
 
 // SyncTo makes the front of the file durable.
 func (f *guarded) SyncTo(length int64) (bool, error) {
@@ -201,3 +228,12 @@ func (f *guarded) sync(do func() error) error {
 	f.guard.pause()
 	return err
 }
+
+// guardedDir is a directory of a guard.
+type guardedDir struct {
+	vfs.File
+	witness *witness
+}
+
+// Sync makes the names in the directory durable.
+func (d *guardedDir) Sync() error { return d.witness.anchor(d.File.Sync) }

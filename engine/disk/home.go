@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -62,6 +61,7 @@ type home struct {
 	path     string
 	lock     *pebble.Lock
 	identity identity
+	witness  *witness
 }
 
 // wrong returns an error about the directory.
@@ -100,6 +100,7 @@ func enterHome(o Options) (*home, error) {
 			return nil, errors.Join(wrong(h.path, "cannot be written", err), lock.Close())
 		}
 	}
+	h.witness = newWitness(h.fs, h.path)
 	return h, nil
 }
 
@@ -118,7 +119,7 @@ func (h *home) look() error {
 		switch name {
 		case identityFile:
 			found = true
-		case "LOCK", "lost+found", identityFile + ".new":
+		case "LOCK", "lost+found", identityFile + ".new", witnessFile:
 		default:
 			foreign = name
 		}
@@ -132,6 +133,12 @@ func (h *home) look() error {
 	return h.readIdentity()
 }
 
+// newer returns what to say of a format that is not known yet.
+func (h *home) newer(format uint64) error {
+	return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
+		format, formatVersion), nil)
+}
+
 func (h *home) readIdentity() error {
 	text, err := readFile(h.fs, h.fs.PathJoin(h.path, identityFile))
 	if err != nil {
@@ -142,8 +149,7 @@ func (h *home) readIdentity() error {
 		return wrong(h.path, "has a damaged "+identityFile+"; restore it from a backup", err)
 	}
 	if id.Format > formatVersion {
-		return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
-			id.Format, formatVersion), nil)
+		return h.newer(id.Format)
 	}
 	switch id.State {
 	case stateNew, stateReady, stateBackup:
@@ -157,6 +163,9 @@ func (h *home) readIdentity() error {
 // openDatabase opens the database, or makes it, and brings it up to date.
 func (h *home) openDatabase(o Options, g *guard, health *health) (*store, error) {
 	dir := h.fs.PathJoin(h.path, databaseDir)
+	if err := h.hear(dir); err != nil {
+		return nil, h.damaged(err)
+	}
 	options := databaseOptions(o, g, logger{o.Logger, health})
 	options.ErrorIfNotExists = h.identity.State != stateNew
 	options.EventListener = &pebble.EventListener{
@@ -184,6 +193,15 @@ func (h *home) openDatabase(o Options, g *guard, health *health) (*store, error)
 	return s, nil
 }
 
+// hear holds the database against what the witness says.
+func (h *home) hear(dir string) error {
+	last, err := h.witness.recall()
+	if err != nil || len(last.Files) == 0 || h.identity.State != stateReady {
+		return err
+	}
+	return last.verify(h.fs, dir)
+}
+
 // openPebble opens a database. What makes it give up is an error here.
 func openPebble(dir string, options *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
@@ -197,7 +215,7 @@ func openPebble(dir string, options *pebble.Options) (db *pebble.DB, err error) 
 // settle migrates the database, gives one that was restored a new birth, and
 // notes that it is there.
 func (h *home) settle(s *store) error {
-	if err := h.migrate(s, migrations()); err != nil {
+	if err := h.migrate(s, formatVersion, migrations()); err != nil {
 		return err
 	}
 	if h.identity.State == stateBackup {
@@ -220,7 +238,7 @@ func (h *home) settle(s *store) error {
 }
 
 // migrate brings an older database up to date, one format after the other.
-func (h *home) migrate(s *store, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) error {
+func (h *home) migrate(s *store, to uint64, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) error {
 	format, err := s.header(headerFormat)
 	if err != nil {
 		return h.damaged(err)
@@ -231,7 +249,7 @@ func (h *home) migrate(s *store, steps map[uint64]func(*pebble.DB, *pebble.Batch
 		}
 		return nil
 	}
-	for ; format < formatVersion; format++ {
+	for ; format < to; format++ {
 		step := steps[format]
 		if step == nil {
 			return wrong(h.path, fmt.Sprintf("is of format %d, which this Myelin does not know any more; open it with an older one first", format), nil)
@@ -248,9 +266,8 @@ func (h *home) migrate(s *store, steps map[uint64]func(*pebble.DB, *pebble.Batch
 			return h.damaged(err)
 		}
 	}
-	if format > formatVersion {
-		return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
-			format, formatVersion), nil)
+	if format > to {
+		return h.newer(format)
 	}
 	return nil
 }
@@ -270,39 +287,6 @@ func (h *home) damaged(err error) error {
 		return wrong(h.path, "cannot be written; let this process write to it", err)
 	}
 	return wrong(h.path, "cannot be opened: a file in it is damaged or missing; restore it from a backup, and keep this one for its remains", err)
-}
-
-// Backup writes a consistent copy of the directory to dir, which must be empty
-// or missing, while the engine runs. It holds everything that was acknowledged
-// on disk when it was called. To restore it, open it, or a copy of it: all
-// epochs change then, as what came after it is not there.
-func (e *Engine) Backup(ctx context.Context, dir string) error {
-	if err := e.begin(ctx); err != nil {
-		return err
-	}
-	defer e.end()
-	if err := e.health.err(); err != nil {
-		return err
-	}
-	fs := e.options.FS
-	names, err := fs.List(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return channel.ErrUnavailable.With("the directory " + dir + " cannot be read").Wrap(err)
-	}
-	if len(names) > 0 {
-		return channel.ErrBadRequest.With("the directory " + dir + " is not empty; choose another one for the backup")
-	}
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
-		return channel.ErrUnavailable.With("the directory " + dir + " cannot be made").Wrap(err)
-	}
-	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
-		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
-	}
-	id := identity{Product: product, Format: formatVersion, State: stateBackup, Created: time.Now().UTC()}
-	if err := writeIdentity(fs, dir, id); err != nil {
-		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
-	}
-	return nil
 }
 
 // writeIdentity writes the identity file so that it is there whole or not.

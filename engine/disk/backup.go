@@ -1,0 +1,45 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"myelin/channel"
+)
+
+// Backup writes a consistent copy of the directory to dir, which must be empty
+// or missing, while the engine runs. It holds everything that was acknowledged
+// on disk when it was called. To restore it, open it, or a copy of it: all
+// epochs change then, as what came after it is not there.
+func (e *Engine) Backup(ctx context.Context, dir string) error {
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.end()
+	if err := e.health.err(); err != nil {
+		return err
+	}
+	fs := e.options.FS
+	names, err := fs.List(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return channel.ErrUnavailable.With("the directory " + dir + " cannot be read").Wrap(err)
+	}
+	if len(names) > 0 {
+		return channel.ErrBadRequest.With("the directory " + dir + " is not empty; choose another one for the backup")
+	}
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return channel.ErrUnavailable.With("the directory " + dir + " cannot be made").Wrap(err)
+	}
+	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
+		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
+	}
+	id := identity{Product: product, Format: formatVersion, State: stateBackup, Created: time.Now().UTC()}
+	if err := writeIdentity(fs, dir, id); err != nil {
+		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"myelin/channel"
+)
+
+// FormatVersion is the format this engine writes.
+const FormatVersion = formatVersion
+
+// Migrate brings the database of an engine that is not started from one
+// format to another, by the given steps, and returns where it got.
+func (e *Engine) Migrate(from, to uint64, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) (uint64, error) {
+	if err := e.SetDatabaseFormat(from); err != nil {
+		return 0, err
+	}
+	h := &home{path: "data", identity: identity{State: stateReady}}
+	err := h.migrate(e.disk, to, steps)
+	format, unread := e.disk.header(headerFormat)
+	return format, errors.Join(err, unread)
+}
+
+// Testify has the witness write down what it knows.
+func (e *Engine) Testify() error { return e.guard.witness.testify() }
+
+// SetFormat writes another format into the identity of a directory.
+func SetFormat(fs vfs.FS, path string, format uint64) error {
+	return writeIdentity(fs, path, identity{Product: product, Format: format, State: stateReady})
+}
+
+// SetDatabaseFormat writes another format into the database itself.
+func (e *Engine) SetDatabaseFormat(format uint64) error {
+	batch := e.disk.db.NewBatch()
+	setHeader(batch, headerFormat, format)
+	return batch.Commit(pebble.Sync)
+}
+
+// Keys returns how many keys of a kind the stores hold.
+func (e *Engine) Keys(first byte) (disk, memory int, err error) {
+	if disk, err = e.disk.count(first); err != nil {
+		return 0, 0, err
+	}
+	memory, err = e.memory.count(first)
+	return disk, memory, err
+}
+
+func (s *store) count(first byte) (n int, err error) {
+	i, err := s.iterate([]byte{first}, []byte{first + 1})
+	if err != nil {
+		return 0, err
+	}
+	for i.First(); i.Valid(); i.Next() {
+		n++
+	}
+	return n, i.Close()
+}
+
+// Books returns how many channels are in memory.
+func (e *Engine) Books() (n int) {
+	for i := range e.shards {
+		e.shards[i].mu.RLock()
+		n += len(e.shards[i].mu.books)
+		e.shards[i].mu.RUnlock()
+	}
+	return n
+}
+
+// InFlight returns what the gate has let through.
+func (e *Engine) InFlight() (count int, bytes int64) {
+	e.gate.mu.Lock()
+	defer e.gate.mu.Unlock()
+	return e.gate.mu.count, e.gate.mu.bytes
+}
+
+// FillUp makes the next publication of a channel the last one of its epoch.
+func (e *Engine) FillUp(name string) {
+	b := e.shard(name).find(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.top, b.mu.done, b.mu.floor, b.mu.meta.floor = channel.MaxOffset-1, channel.MaxOffset-1, channel.MaxOffset-1, channel.MaxOffset-1
+}
+
+// The records, for the fuzzers: each decodes and encodes again.
+
+func RecodePub(b []byte) ([]byte, error) {
+	p, since, err := parsePub(b)
+	if err != nil {
+		return nil, err
+	}
+	if again, err := sinceOf(b); err != nil || again != since {
+		return nil, err
+	}
+	return appendPub(nil, p, since), nil
+}
+
+func RecodeEntry(b []byte) ([]byte, error) {
+	s, rest, err := parseStake(b)
+	if err != nil {
+		return nil, err
+	}
+	p, since, err := parsePub(rest)
+	if err != nil {
+		return nil, err
+	}
+	return appendEntry(nil, s, p, since), nil
+}
+
+func RecodeMeta(b []byte) ([]byte, error) {
+	m, err := parseMeta(b)
+	return m.append(nil), err
+}
+
+func RecodeID(b []byte) ([]byte, error) {
+	i, err := parseID(b)
+	return i.append(nil), err
+}
+
+func RecodeTally(b []byte) ([]byte, error) {
+	t, err := parseTally(b)
+	return t.append(nil), err
+}
+
+func RecodeCursor(s string) (string, bool) {
+	c, ok := parseCursor(s)
+	return c.String(), ok
+}
+
+func RecodeSlot(b []byte) ([]byte, bool) {
+	t, ok := parseSlot(b)
+	if !ok {
+		return nil, false
+	}
+	text, err := json.Marshal(t)
+	if err != nil {
+		return nil, false
+	}
+	slot, err := appendSlot(text)
+	return slot, err == nil
+}
+
+// PubRecord, EntryRecord and the others are records to begin with.
+func PubRecord(p *channel.Publication, since int64) []byte { return appendPub(nil, p, since) }
+
+func EntryRecord(offset uint64, expires int64, p *channel.Publication) []byte {
+	return appendEntry(nil, stake{offset, expires}, p, 1)
+}
+
+func MetaRecord() []byte {
+	return meta{id: 1, kind: channel.KindState, epoch: "12345678", top: 7, floor: 3, visit: 9, terms: terms{historySize: 5}}.append(nil)
+}
+
+func IDRecord() []byte {
+	return idRecord{channel.Position{Epoch: "12345678", Offset: 9}, 17}.append(nil)
+}
+
+func TallyRecord() []byte { return tally{5, 6}.append(nil) }
+
+func Slot() []byte {
+	slot, _ := appendSlot([]byte(`{"seq":3,"files":[{"name":"000004.log","size":5,"sum":6}]}`))
+	return slot
+}
