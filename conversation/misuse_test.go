@@ -67,39 +67,47 @@ func TestNothingHidesBehindConnect(t *testing.T) {
 	})
 }
 
-// After connect: one reply for each request, the published code for what is
-// wrong with it.
-func TestMisuse(t *testing.T) {
-	long := strings.Repeat("x", 256)
-	sub := func(name string) *command {
-		return &command{Id: 7, Subscribe: &protocol.SubscribeRequest{Channel: name}}
-	}
-	pub := func(name, data string) *command {
-		return &command{Id: 7, Publish: &protocol.PublishRequest{Channel: name, Data: []byte(data)}}
-	}
-	rpc := func(method, data string) *command {
-		return &command{Id: 7, Rpc: &protocol.RPCRequest{Method: method, Data: []byte(data)}}
-	}
-	history := func(r *protocol.HistoryRequest) *command { return &command{Id: 7, History: r} }
-	cases := []struct {
-		name string
-		c    *command
-		want string
-	}{
+// misuse is one command after connect and what comes of it.
+type misuse struct {
+	name string
+	c    *command
+	want string
+}
+
+func subscribeTo(name string) *command {
+	return &command{Id: 7, Subscribe: &protocol.SubscribeRequest{Channel: name}}
+}
+
+func publishTo(name, data string) *command {
+	return &command{Id: 7, Publish: &protocol.PublishRequest{Channel: name, Data: []byte(data)}}
+}
+
+func call(method, data string) *command {
+	return &command{Id: 7, Rpc: &protocol.RPCRequest{Method: method, Data: []byte(data)}}
+}
+
+func historyOf(r *protocol.HistoryRequest) *command { return &command{Id: 7, History: r} }
+
+// tooLong is longer than a channel's name or a message id may be.
+var tooLong = strings.Repeat("x", 256)
+
+// misusesOfChannels are subscribing, unsubscribing and publishing.
+func misusesOfChannels() []misuse {
+	return []misuse{
 		{"second connect", &command{Id: 7, Connect: &protocol.ConnectRequest{}}, "disconnect 3501"},
 		{"no request", &command{Id: 7}, "disconnect 3501"},
 		{"a pong nobody asked for", &command{}, "disconnect 3501"},
 		{"send", &command{Send: &protocol.SendRequest{Data: []byte(`1`)}}, "disconnect 3508"},
 		{"send with an id", &command{Id: 7, Send: &protocol.SendRequest{Data: []byte(`1`)}}, "disconnect 3508"},
 
-		{"subscribe", sub("log:a"), "7 subscribe"},
-		{"subscribe twice", sub("log:there"), "7 error 105"},
-		{"subscribe to an unknown namespace", sub("who:a"), "7 error 102"},
-		{"subscribe to the default namespace, which is not there", sub("a"), "7 error 102"},
-		{"subscribe to nothing", sub(""), "7 error 107"},
-		{"subscribe to a name too long", sub("log:" + long), "7 error 107"},
-		{"subscribe to a name with a control character", sub("log:a\x01"), "7 error 107"},
-		{"subscribe where nobody may", sub("nobody:a"), "7 error 103"},
+		{"subscribe", subscribeTo("log:a"), "7 subscribe"},
+		{"subscribe twice", subscribeTo("log:there"), "7 error 105"},
+		{"subscribe to an unknown namespace", subscribeTo("who:a"), "7 error 102"},
+		{"subscribe to the default namespace, which is not there", subscribeTo("a"), "7 error 102"},
+		{"subscribe to nothing", subscribeTo(""), "7 error 107"},
+		{"subscribe to a name too long", subscribeTo("log:" + tooLong), "7 error 107"},
+		{"subscribe to a name with a control character", subscribeTo("log:a\x01"), "7 error 107"},
+		{"subscribe where nobody may", subscribeTo("nobody:a"), "7 error 103"},
 		{"subscribe to a map", &command{Id: 7, Subscribe: &protocol.SubscribeRequest{Channel: "log:a", Type: 1}}, "7 error 108"},
 		{"subscribe to an unknown type", &command{Id: 7, Subscribe: &protocol.SubscribeRequest{Channel: "log:a", Type: 99}}, "7 error 108"},
 		{"subscribe with a negative type", &command{Id: 7, Subscribe: &protocol.SubscribeRequest{Channel: "log:a", Type: -1}}, "7 error 108"},
@@ -110,15 +118,20 @@ func TestMisuse(t *testing.T) {
 		{"unsubscribe from an unknown namespace", &command{Id: 7, Unsubscribe: &protocol.UnsubscribeRequest{Channel: "who:z"}}, "7 unsubscribe"},
 		{"unsubscribe from nothing", &command{Id: 7, Unsubscribe: &protocol.UnsubscribeRequest{}}, "7 error 107"},
 
-		{"publish", pub("log:z", `1`), "7 publish"},
-		{"publish no data", pub("log:z", ``), "7 error 107"},
-		{"publish to nothing", pub("", `1`), "7 error 107"},
-		{"publish to an unknown namespace", pub("who:z", `1`), "7 error 102"},
-		{"publish where nobody may", pub("nobody:z", `1`), "7 error 103"},
-		{"publish the most", pub("log:z", `"`+strings.Repeat("x", 998)+`"`), "7 publish"},
-		{"publish too much", pub("log:z", `"`+strings.Repeat("x", 999)+`"`), "7 error 106"},
+		{"publish", publishTo("log:z", `1`), "7 publish"},
+		{"publish no data", publishTo("log:z", ``), "7 error 107"},
+		{"publish to nothing", publishTo("", `1`), "7 error 107"},
+		{"publish to an unknown namespace", publishTo("who:z", `1`), "7 error 102"},
+		{"publish where nobody may", publishTo("nobody:z", `1`), "7 error 103"},
+		{"publish the most", publishTo("log:z", `"`+strings.Repeat("x", 998)+`"`), "7 publish"},
+		{"publish too much", publishTo("log:z", `"`+strings.Repeat("x", 999)+`"`), "7 error 106"},
 		{"publish to a map", &command{Id: 7, Publish: &protocol.PublishRequest{Channel: "log:z", Data: []byte(`1`), Type: 1}}, "7 error 108"},
+	}
+}
 
+// misusesOfCalls are the commands that ask.
+func misusesOfCalls() []misuse {
+	return []misuse{
 		{"presence", &command{Id: 7, Presence: &protocol.PresenceRequest{Channel: "room:a"}}, "7 presence"},
 		{"presence where it is off", &command{Id: 7, Presence: &protocol.PresenceRequest{Channel: "log:a"}}, "7 error 108"},
 		{"presence of nothing", &command{Id: 7, Presence: &protocol.PresenceRequest{}}, "7 error 107"},
@@ -128,29 +141,29 @@ func TestMisuse(t *testing.T) {
 		{"presence_stats where it is off", &command{Id: 7, PresenceStats: &protocol.PresenceStatsRequest{Channel: "log:a"}}, "7 error 108"},
 		{"presence_stats where nobody may", &command{Id: 7, PresenceStats: &protocol.PresenceStatsRequest{Channel: "nobody:a"}}, "7 error 103"},
 
-		{"history", history(&protocol.HistoryRequest{Channel: "log:there", Limit: 10}), "7 history"},
-		{"history with no limit", history(&protocol.HistoryRequest{Channel: "log:there", Limit: -1}), "7 history"},
-		{"history where there is none", history(&protocol.HistoryRequest{Channel: "plain:a"}), "7 error 108"},
-		{"history of nothing", history(&protocol.HistoryRequest{}), "7 error 107"},
-		{"history where nobody may", history(&protocol.HistoryRequest{Channel: "nobody:a"}), "7 error 103"},
-		{"history of another epoch", history(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{Epoch: "x"}}), "7 error 112"},
-		{"history before the beginning", history(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{}, Reverse: true}), "7 error 107"},
+		{"history", historyOf(&protocol.HistoryRequest{Channel: "log:there", Limit: 10}), "7 history"},
+		{"history with no limit", historyOf(&protocol.HistoryRequest{Channel: "log:there", Limit: -1}), "7 history"},
+		{"history where there is none", historyOf(&protocol.HistoryRequest{Channel: "plain:a"}), "7 error 108"},
+		{"history of nothing", historyOf(&protocol.HistoryRequest{}), "7 error 107"},
+		{"history where nobody may", historyOf(&protocol.HistoryRequest{Channel: "nobody:a"}), "7 error 103"},
+		{"history of another epoch", historyOf(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{Epoch: "x"}}), "7 error 112"},
+		{"history before the beginning", historyOf(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{}, Reverse: true}), "7 error 107"},
 
-		{"an unknown rpc", rpc("x", `{}`), "7 error 104"},
-		{"an rpc without a method", rpc("", `{}`), "7 error 104"},
-		{"an unknown rpc of ours", rpc("myelin.x", `{}`), "7 error 104"},
-		{"rpc myelin.time", rpc("myelin.time", `{}`), "7 rpc"},
-		{"rpc myelin.time without data", rpc("myelin.time", ``), "7 rpc"},
-		{"rpc myelin.channels without leave", rpc("myelin.channels", `{}`), "7 error 103"},
-		{"rpc myelin.publish without data", rpc("myelin.publish", ``), "7 error 107"},
-		{"rpc myelin.publish of null", rpc("myelin.publish", `null`), "7 error 107"},
-		{"rpc myelin.publish of a list", rpc("myelin.publish", `[]`), "7 error 107"},
-		{"rpc myelin.publish of no data", rpc("myelin.publish", `{"channel":"log:z"}`), "7 error 107"},
-		{"rpc myelin.publish of bad data", rpc("myelin.publish", `{"channel":"log:z","data":}`), "7 error 107"},
-		{"rpc myelin.publish where nobody may", rpc("myelin.publish", `{"channel":"nobody:z","data":1}`), "7 error 103"},
-		{"rpc myelin.publish to an unknown namespace", rpc("myelin.publish", `{"channel":"who:z","data":1}`), "7 error 102"},
-		{"rpc myelin.publish of an id too long", rpc("myelin.publish", `{"channel":"log:z","data":1,"id":"`+long+`"}`), "7 error 1004"},
-		{"rpc myelin.publish of too much", rpc("myelin.publish", `{"channel":"log:z","data":"`+strings.Repeat("x", 999)+`"}`), "7 error 106"},
+		{"an unknown rpc", call("x", `{}`), "7 error 104"},
+		{"an rpc without a method", call("", `{}`), "7 error 104"},
+		{"an unknown rpc of ours", call("myelin.x", `{}`), "7 error 104"},
+		{"rpc myelin.time", call("myelin.time", `{}`), "7 rpc"},
+		{"rpc myelin.time without data", call("myelin.time", ``), "7 rpc"},
+		{"rpc myelin.channels without leave", call("myelin.channels", `{}`), "7 error 103"},
+		{"rpc myelin.publish without data", call("myelin.publish", ``), "7 error 107"},
+		{"rpc myelin.publish of null", call("myelin.publish", `null`), "7 error 107"},
+		{"rpc myelin.publish of a list", call("myelin.publish", `[]`), "7 error 107"},
+		{"rpc myelin.publish of no data", call("myelin.publish", `{"channel":"log:z"}`), "7 error 107"},
+		{"rpc myelin.publish of bad data", call("myelin.publish", `{"channel":"log:z","data":}`), "7 error 107"},
+		{"rpc myelin.publish where nobody may", call("myelin.publish", `{"channel":"nobody:z","data":1}`), "7 error 103"},
+		{"rpc myelin.publish to an unknown namespace", call("myelin.publish", `{"channel":"who:z","data":1}`), "7 error 102"},
+		{"rpc myelin.publish of an id too long", call("myelin.publish", `{"channel":"log:z","data":1,"id":"`+tooLong+`"}`), "7 error 1004"},
+		{"rpc myelin.publish of too much", call("myelin.publish", `{"channel":"log:z","data":"`+strings.Repeat("x", 999)+`"}`), "7 error 106"},
 
 		{"refresh without a token", &command{Id: 7, Refresh: &protocol.RefreshRequest{}}, "disconnect 3501"},
 		{"refresh with a token that is none", &command{Id: 7, Refresh: &protocol.RefreshRequest{Token: "x"}}, "disconnect 3500"},
@@ -159,6 +172,12 @@ func TestMisuse(t *testing.T) {
 		{"sub_refresh of what is not subscribed to", &command{Id: 7, SubRefresh: &protocol.SubRefreshRequest{Channel: "log:z", Token: "x"}}, "7 error 103"},
 		{"sub_refresh of a type that is not there", &command{Id: 7, SubRefresh: &protocol.SubRefreshRequest{Channel: "log:there", Type: 1}}, "7 error 108"},
 	}
+}
+
+// After connect: one reply for each request, the published code for what is
+// wrong with it.
+func TestMisuse(t *testing.T) {
+	cases := append(misusesOfChannels(), misusesOfCalls()...)
 	o := conversationtest.Options{}
 	o.Limits.MessageBytes = 1000
 	stage(t, o, func(t *testing.T, w *world) {

@@ -68,6 +68,16 @@ var fixtures = []fixture{
 		[]string{"hub", "conversation", "door/*", "process/*", "media", "edge"},
 		"the reference engine: a hub without an engine shows nothing",
 	},
+	{
+		"internal/memnet",
+		[]string{"internal/pipe"},
+		"the network of tests in virtual time",
+	},
+	{
+		"door/emulation",
+		[]string{"door/sse", "door/httpstream"},
+		"the other half of their two-way conversations",
+	},
 }
 
 // A ban keeps a room away from imports that its sentence in the design excludes

@@ -9,6 +9,7 @@ import (
 // realTime names packages of tests that may sleep in real time, and why.
 var realTime = map[string]string{
 	"channel/channeltest": "engines that cannot live in a bubble are examined in real time",
+	"engine/disk":         "processes that are killed and a database with goroutines of its own live in real time",
 }
 
 // A call is one use of time.Sleep or of a function of the package.
