@@ -82,7 +82,7 @@ func publishTo(name, data string) *command {
 	return &command{Id: 7, Publish: &protocol.PublishRequest{Channel: name, Data: []byte(data)}}
 }
 
-func call(method, data string) *command {
+func rpcOf(method, data string) *command {
 	return &command{Id: 7, Rpc: &protocol.RPCRequest{Method: method, Data: []byte(data)}}
 }
 
@@ -149,21 +149,21 @@ func misusesOfCalls() []misuse {
 		{"history of another epoch", historyOf(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{Epoch: "x"}}), "7 error 112"},
 		{"history before the beginning", historyOf(&protocol.HistoryRequest{Channel: "log:there", Since: &protocol.StreamPosition{}, Reverse: true}), "7 error 107"},
 
-		{"an unknown rpc", call("x", `{}`), "7 error 104"},
-		{"an rpc without a method", call("", `{}`), "7 error 104"},
-		{"an unknown rpc of ours", call("myelin.x", `{}`), "7 error 104"},
-		{"rpc myelin.time", call("myelin.time", `{}`), "7 rpc"},
-		{"rpc myelin.time without data", call("myelin.time", ``), "7 rpc"},
-		{"rpc myelin.channels without leave", call("myelin.channels", `{}`), "7 error 103"},
-		{"rpc myelin.publish without data", call("myelin.publish", ``), "7 error 107"},
-		{"rpc myelin.publish of null", call("myelin.publish", `null`), "7 error 107"},
-		{"rpc myelin.publish of a list", call("myelin.publish", `[]`), "7 error 107"},
-		{"rpc myelin.publish of no data", call("myelin.publish", `{"channel":"log:z"}`), "7 error 107"},
-		{"rpc myelin.publish of bad data", call("myelin.publish", `{"channel":"log:z","data":}`), "7 error 107"},
-		{"rpc myelin.publish where nobody may", call("myelin.publish", `{"channel":"nobody:z","data":1}`), "7 error 103"},
-		{"rpc myelin.publish to an unknown namespace", call("myelin.publish", `{"channel":"who:z","data":1}`), "7 error 102"},
-		{"rpc myelin.publish of an id too long", call("myelin.publish", `{"channel":"log:z","data":1,"id":"`+tooLong+`"}`), "7 error 1004"},
-		{"rpc myelin.publish of too much", call("myelin.publish", `{"channel":"log:z","data":"`+strings.Repeat("x", 999)+`"}`), "7 error 106"},
+		{"an unknown rpc", rpcOf("x", `{}`), "7 error 104"},
+		{"an rpc without a method", rpcOf("", `{}`), "7 error 104"},
+		{"an unknown rpc of ours", rpcOf("myelin.x", `{}`), "7 error 104"},
+		{"rpc myelin.time", rpcOf("myelin.time", `{}`), "7 rpc"},
+		{"rpc myelin.time without data", rpcOf("myelin.time", ``), "7 rpc"},
+		{"rpc myelin.channels without leave", rpcOf("myelin.channels", `{}`), "7 error 103"},
+		{"rpc myelin.publish without data", rpcOf("myelin.publish", ``), "7 error 107"},
+		{"rpc myelin.publish of null", rpcOf("myelin.publish", `null`), "7 error 107"},
+		{"rpc myelin.publish of a list", rpcOf("myelin.publish", `[]`), "7 error 107"},
+		{"rpc myelin.publish of no data", rpcOf("myelin.publish", `{"channel":"log:z"}`), "7 error 107"},
+		{"rpc myelin.publish of bad data", rpcOf("myelin.publish", `{"channel":"log:z","data":}`), "7 error 107"},
+		{"rpc myelin.publish where nobody may", rpcOf("myelin.publish", `{"channel":"nobody:z","data":1}`), "7 error 103"},
+		{"rpc myelin.publish to an unknown namespace", rpcOf("myelin.publish", `{"channel":"who:z","data":1}`), "7 error 102"},
+		{"rpc myelin.publish of an id too long", rpcOf("myelin.publish", `{"channel":"log:z","data":1,"id":"`+tooLong+`"}`), "7 error 1004"},
+		{"rpc myelin.publish of too much", rpcOf("myelin.publish", `{"channel":"log:z","data":"`+strings.Repeat("x", 999)+`"}`), "7 error 106"},
 
 		{"refresh without a token", &command{Id: 7, Refresh: &protocol.RefreshRequest{}}, "disconnect 3501"},
 		{"refresh with a token that is none", &command{Id: 7, Refresh: &protocol.RefreshRequest{Token: "x"}}, "disconnect 3500"},
