@@ -299,6 +299,60 @@ func TestNewEpoch(t *testing.T) {
 	}
 }
 
+// Nor does a subscription escape that is not live yet: it would wait for
+// offsets of an epoch that is over.
+func TestNewEpochBeforeLive(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := &fake{}
+		s := newStage(t, e, nil)
+		s.publish("log:x", numbers(1, 5)...)
+		r := newReader("log:x")
+		c := s.connect("")
+		r.attach(c)
+		sn, err := c.Subscribe(t.Context(), r.request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		e.renew("log:x", true)
+		s.publish("log:x", "6", "7")
+		s.settle()
+		sn.Live(replyTo("log:x", sn))
+		s.settle()
+		r.wantsTop(t, e, 1)
+		if _, live := r.standing(); live {
+			t.Error("it is still subscribed")
+		}
+	})
+}
+
+// The ring holds nothing of an epoch that is over, even where the offsets of
+// the new one would fit.
+func TestNewEpochDoesNotMeetTheOldRing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := &fake{feed: dropping(func(n int64) bool { return n > 10 })}
+		s := newStage(t, e, nil)
+		s.follow("log:x")
+		s.publish("log:x", numbers(1, 10)...)
+		e.renew("log:x", false)
+		at := s.publish("log:x", "11", "12", "13")
+		keeper := s.connect("")
+		keeper.subscribe("log:x")
+		e.sink.Lost("log:x")
+		s.settle()
+		r := newReader("log:x")
+		r.mu.at, r.mu.known = channel.Position{Epoch: at.Epoch, Offset: 1}, true
+		c := s.connect("")
+		r.attach(c)
+		keeper.subscribe("log:x")
+		if err := c.join(r.request()); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		r.wantsTop(t, e, 0)
+	})
+}
+
 // Whatever happens while a channel is being opened, its first subscriber has
 // it all.
 func TestOpeningAmongPublications(t *testing.T) {

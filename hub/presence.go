@@ -14,18 +14,10 @@ type PresenceStats struct {
 	Users   int
 }
 
-// announce makes a subscription that is about to be live a member of its
-// channel.
-func (h *Hub) announce(sb *sub) {
-	t := sb.topic
+// announce makes a subscription that goes live a member of its channel, unless
+// it has left before.
+func (t *topic) announce(sb *sub) {
 	if sb.info == nil {
-		return
-	}
-	s := sb.session
-	s.mu.Lock()
-	there := s.mu.subs.get(t.name) == sb
-	s.mu.Unlock()
-	if !there {
 		return
 	}
 	t.mu.Lock()

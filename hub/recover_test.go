@@ -330,13 +330,14 @@ func TestRecoveryIsExact(t *testing.T) {
 				})
 			}
 			t.Logf("%d recoveries with publications, %d reads", filled, reads)
-			if filled == 0 {
+			// Without a pause it is up to the scheduler what comes about.
+			if filled == 0 && rounds > 1 && sc.pause > 0 {
 				t.Error("nothing was ever recovered: the scene shows nothing")
 			}
 			if sc.ring && filled <= reads {
 				t.Error("nothing was recovered from a ring")
 			}
-			if sc.whole && !sc.ring && reads == 0 {
+			if sc.whole && !sc.ring && rounds > 1 && reads == 0 {
 				t.Error("nothing was read from the engine")
 			}
 		})

@@ -218,7 +218,7 @@ func (s *Session) leave(sb *sub, why Unsubscribe) bool {
 func (sn *Subscription) Live(reply []byte) {
 	sb := sn.sub
 	sb.session.shard.push(message{kind: msgLive, sub: sb, bytes: reply, offset: sn.Position.Offset})
-	sb.session.hub.announce(sb)
+	sb.topic.announce(sb)
 }
 
 // Cancel ends a subscription that is not to become live.
