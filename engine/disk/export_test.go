@@ -164,3 +164,11 @@ func Slot() []byte {
 	slot, _ := appendSlot([]byte(`{"seq":3,"files":[{"name":"000004.log","size":5,"sum":6}]}`))
 	return slot
 }
+
+// Entries returns how many entries a channel in memory has.
+func (e *Engine) Entries(name string) uint64 {
+	b := e.shard(name).find(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.entries
+}

@@ -98,7 +98,10 @@ func (e *Engine) write(b *book, batch *pebble.Batch, now int64, more bool) {
 
 // due returns when something of the channel may have outlived its time.
 func (b *book) due(now int64, more bool) int64 {
-	due := later(max(b.mu.used, now), rememberFor(b.mu.policy))
+	due := later(max(b.mu.used, b.mu.meta.used), rememberFor(b.mu.policy))
+	if due <= now {
+		due = later(now, metaTTL(b.mu.policy))
+	}
 	if ttl := b.mu.policy.HistoryTTL; ttl > 0 && (more || b.mu.floor < b.mu.top) {
 		first := b.mu.first
 		if first == 0 {
@@ -168,11 +171,11 @@ func (e *Engine) trim(b *book, batch *pebble.Batch) error {
 	if b.mu.floor < b.mu.meta.floor+max(size/4, slack) {
 		return nil
 	}
-	return e.cut(b, batch)
+	return e.cut(b, batch, true)
 }
 
-// cut has a batch remove all that is no longer kept.
-func (e *Engine) cut(b *book, batch *pebble.Batch) error {
+// cut has a batch remove all that is no longer kept. more is as for write.
+func (e *Engine) cut(b *book, batch *pebble.Batch, more bool) error {
 	m := &b.mu.meta
 	if b.mu.floor <= m.floor {
 		return nil
@@ -190,7 +193,7 @@ func (e *Engine) cut(b *book, batch *pebble.Batch) error {
 		delRange(batch, pubKey(m.id, m.floor+1), pubKey(m.id, b.mu.floor+1))
 	}
 	m.floor = b.mu.floor
-	e.write(b, batch, e.clock.now(), true)
+	e.write(b, batch, e.clock.now(), more)
 	return nil
 }
 

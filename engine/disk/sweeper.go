@@ -328,7 +328,8 @@ func (e *Engine) visit(s *store, key []byte, name string, now int64) error {
 	if err := e.expire(b, now); err != nil {
 		return err
 	}
-	used := max(b.mu.used, b.mu.meta.used)
+	// A use that was not written down was before the start of the engine.
+	used := max(b.mu.used, b.mu.meta.used, e.clock.base)
 	if !b.mu.subscribed && b.mu.floor >= b.mu.top && b.mu.entries == 0 && b.underWay() == 0 && !b.mu.unflushed &&
 		now >= later(used, metaTTL(b.mu.policy)) {
 		return e.retire(b)
@@ -336,7 +337,7 @@ func (e *Engine) visit(s *store, key []byte, name string, now int64) error {
 	t.book, t.batch = b, s.db.NewBatch()
 	del(t.batch, key)
 	b.mu.meta.visit = 0
-	if err := e.cut(b, t.batch); err != nil {
+	if err := e.cut(b, t.batch, false); err != nil {
 		return err
 	}
 	e.write(b, t.batch, now, false)
