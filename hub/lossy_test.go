@@ -336,15 +336,16 @@ func TestNewEpochDoesNotMeetTheOldRing(t *testing.T) {
 		s.publish("log:x", numbers(1, 10)...)
 		e.renew("log:x", false)
 		at := s.publish("log:x", "11", "12", "13")
-		keeper := s.connect("")
-		keeper.subscribe("log:x")
+		// All leave but one that is not live yet, which keeps the ring here.
+		if _, err := s.connect("").Subscribe(t.Context(), hub.SubscribeRequest{Channel: "log:x"}); err != nil {
+			t.Fatal(err)
+		}
 		e.sink.Lost("log:x")
 		s.settle()
 		r := newReader("log:x")
 		r.mu.at, r.mu.known = channel.Position{Epoch: at.Epoch, Offset: 1}, true
 		c := s.connect("")
 		r.attach(c)
-		keeper.subscribe("log:x")
 		if err := c.join(r.request()); err != nil {
 			t.Fatal(err)
 		}

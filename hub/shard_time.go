@@ -26,7 +26,7 @@ func (sh *shard) retime(s *Session, kind msgKind) {
 		s.clock.connected = true
 		if every := sh.hub.opts.PingInterval; every > 0 {
 			// Spread the first pings, or a reconnect storm pings in step for ever.
-			s.clock.nextPing = now.Add(every/2 + rand.N(every/2+1)) //nolint:gosec // jitter
+			s.clock.nextPing = now.Add(every/2 + rand.N(every/2+1))
 		}
 	}
 	sh.arm(s, now)
