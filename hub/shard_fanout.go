@@ -338,8 +338,9 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 	s.fanout(p)
 	var gone []*sub
 	behind := func(list *[]*sub) {
-		for i := len(*list) - 1; i >= 0; i-- {
-			if sb := (*list)[i]; sb.last < offset {
+		// From the back, because remove fills a place with the last one.
+		for _, sb := range slices.Backward(*list) {
+			if sb.last < offset {
 				remove(list, sb)
 				sb.state = subGone
 				gone = append(gone, sb)

@@ -2,7 +2,6 @@ package hub_test
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -246,13 +245,4 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
-}
-
-// heap returns the bytes in use after collecting.
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

@@ -176,13 +176,6 @@ func (w *wire) lines() []string {
 	return l
 }
 
-// has reports whether a line has come, which stays.
-func (w *wire) has(line string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Contains(w.mu.lines, line)
-}
-
 func (w *wire) closed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
