@@ -301,12 +301,7 @@ func (h *Hub) Channels(pattern string, most int) map[string]int {
 			if pattern != "" && !auth.MatchChannel(pattern, t.name) {
 				continue
 			}
-			n := 0
-			t.mu.Lock()
-			for _, c := range t.mu.shards {
-				n += int(c)
-			}
-			t.mu.Unlock()
+			n := t.subscribers()
 			if n == 0 {
 				continue // it is being opened or closed
 			}
@@ -331,9 +326,13 @@ type Info struct {
 // Info returns the counts of this node.
 func (h *Hub) Info() Info {
 	i := Info{Node: h.opts.Node, Clients: h.Connections(), Users: h.clients.users()}
-	for _, n := range h.Channels("", 1<<31-1) {
-		i.Channels++
-		i.Subscriptions += n
+	for at := range h.topics.stripes {
+		for _, t := range h.topics.stripes[at].all() {
+			if n := t.subscribers(); n > 0 {
+				i.Channels++
+				i.Subscriptions += n
+			}
+		}
 	}
 	return i
 }

@@ -236,3 +236,65 @@ func TestFeedThatIsTooFast(t *testing.T) {
 		})
 	}
 }
+
+// A subscription that does not become live keeps no more than a bounded
+// number of publications; then its client has to subscribe again.
+func TestWaitingIsBounded(t *testing.T) {
+	const limit = 4096
+	for _, n := range []int{limit, limit + 1} {
+		bubble(t, func(t *testing.T) {
+			e := &fake{}
+			s := newStage(t, e, nil)
+			r := newReader("log:x")
+			c := s.connect("")
+			r.attach(c)
+			sn, err := c.Subscribe(t.Context(), r.request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				s.publish("log:x", "1")
+				if i%1000 == 0 {
+					s.settle()
+				}
+			}
+			sn.Live(replyTo("log:x", sn))
+			s.settle()
+			s.publish("log:x", "2")
+			s.settle()
+			told := 0
+			if n > limit {
+				told = 1
+			}
+			r.wantsTop(t, e, told)
+		})
+	}
+}
+
+// One reply holds so many bytes: who missed more is told so, and a history is
+// cut.
+func TestRepliesAreBounded(t *testing.T) {
+	const limit, each = 4 << 20, 64 << 10
+	for _, n := range []int{limit / each, limit/each + 1} {
+		bubble(t, func(t *testing.T) {
+			s := newStage(t, nil, nil)
+			c := s.connect("")
+			at := s.publish("log:x", "first")
+			for range n {
+				s.publish("log:x", strings.Repeat("x", each))
+			}
+			sn, err := c.Subscribe(t.Context(), hub.SubscribeRequest{Channel: "log:x", Recover: true, Since: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fits := n*each <= limit
+			if sn.Recovered != fits || (len(sn.Publications) > 0) != fits {
+				t.Errorf("%d: recovered %v with %d", n, sn.Recovered, len(sn.Publications))
+			}
+			r, err := c.History(t.Context(), hub.HistoryRequest{Channel: "log:x", Since: &at, Limit: -1})
+			if want := min(n, limit/each); err != nil || len(r.Pubs) != want {
+				t.Errorf("%d: %d in the history, want %d: %v", n, len(r.Pubs), want, err)
+			}
+		})
+	}
+}

@@ -25,6 +25,10 @@ const (
 	// is longer by itself makes a longer one. What a session that does not read
 	// costs is one write, or Limits.QueueBytes where that is more.
 	maxWrite = 64 << 10
+	// maxReply is how many bytes of publications one reply to a client may
+	// hold: who missed more has not recovered, and a longer history is cut. It
+	// is what one write may be, and a slow client with it cost.
+	maxReply = 4 << 20
 	// maxRing is how many publications a topic's hot ring holds.
 	maxRing = 256
 	// maxRepairs is how often a repair is tried before subscribers are told.

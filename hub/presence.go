@@ -106,10 +106,11 @@ func (h *Hub) PresenceStats(name string) (PresenceStats, error) {
 		return PresenceStats{}, nil
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	users := make(map[string]struct{}, len(t.mu.members))
-	for _, i := range t.mu.members {
+	members := slices.Collect(maps.Values(t.mu.members))
+	t.mu.Unlock()
+	users := make(map[string]struct{}, len(members))
+	for _, i := range members {
 		users[i.User] = struct{}{}
 	}
-	return PresenceStats{Clients: len(t.mu.members), Users: len(users)}, nil
+	return PresenceStats{Clients: len(members), Users: len(users)}, nil
 }

@@ -343,7 +343,8 @@ func (s *Session) PresenceStats(name string) (PresenceStats, error) {
 	return s.hub.PresenceStats(name)
 }
 
-// History reads what is kept of a channel.
+// History reads what is kept of a channel. It is cut after 4 MiB: the client
+// goes on from the last publication it got.
 func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadResult, error) {
 	ns, err := s.hub.Namespace(r.Channel)
 	if err != nil {
@@ -352,5 +353,7 @@ func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadRe
 	if err := s.may(auth.VerbHistory, ns, r.Channel, false); err != nil {
 		return channel.ReadResult{}, err
 	}
-	return s.hub.History(ctx, r)
+	out, err := s.hub.History(ctx, r)
+	out.Pubs = fitting(out.Pubs)
+	return out, err
 }

@@ -211,6 +211,17 @@ func (t *topic) open(ctx context.Context) error {
 	return nil
 }
 
+// subscribers returns how many subscriptions the topic has.
+func (t *topic) subscribers() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, c := range t.mu.shards {
+		n += int(c)
+	}
+	return n
+}
+
 // advanceLocked makes p the newest publication of the topic.
 func (t *topic) advanceLocked(p *channel.Publication) {
 	t.mu.top = p.Position

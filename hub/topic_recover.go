@@ -113,6 +113,11 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 		}
 		pubs = r.Pubs
 	}
+	if len(fitting(pubs)) < len(pubs) {
+		t.ns.metrics.Unrecovered.Inc()
+		t.hub.opts.Metrics.Limit("recovery").Inc()
+		return nil
+	}
 	out.Recovered = true
 	out.Publications = pubs
 	out.Position.Offset = max(out.Position.Offset, since.Offset)
@@ -121,6 +126,18 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 	}
 	t.ns.metrics.Recovered.Inc()
 	return nil
+}
+
+// fitting returns the beginning of what one reply may hold of pubs, at least
+// one.
+func fitting(pubs []*channel.Publication) []*channel.Publication {
+	size := 0
+	for i, p := range pubs {
+		if size += len(p.Data); size > maxReply && i > 0 {
+			return pubs[:i]
+		}
+	}
+	return pubs
 }
 
 // recent returns what the ring has after a position. It says no where that may
