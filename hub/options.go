@@ -23,12 +23,15 @@ const (
 	maxWaiting = 4096
 	// maxWrite is how many bytes are joined for one write; only a message that
 	// is longer by itself makes a longer one. What a session that does not read
-	// costs is one write, or Limits.QueueBytes where that is more.
+	// costs is one write and Limits.QueueBytes.
 	maxWrite = 64 << 10
 	// maxReply is how many bytes of publications one reply to a client may
 	// hold: who missed more has not recovered, and a longer history is cut. It
 	// is what one write may be, and a slow client with it cost.
 	maxReply = 4 << 20
+	// minProgress is how many bytes that waited a session has to take within
+	// PongTimeout to count as alive without a pong.
+	minProgress = 16 << 10
 	// maxRing is how many publications a topic's hot ring holds.
 	maxRing = 256
 	// maxRepairs is how often a repair is tried before subscribers are told.
@@ -98,8 +101,8 @@ type Limits struct {
 	ChannelsPerConnection int
 	// MessageBytes is the largest command or publication, 64 KiB.
 	MessageBytes int
-	// QueueBytes is how much may wait for a session that does not read,
-	// 64 KiB; a session over it is slow.
+	// QueueBytes is how much may wait behind a write that a session does not
+	// take, 64 KiB; a session over it is slow.
 	QueueBytes int
 	// CommandsPerSecond of one session, 1,000, and CommandBurst, twice that.
 	CommandsPerSecond int

@@ -79,6 +79,7 @@ func (sh *shard) tick(s *Session) {
 		sh.hub.metrics.PingsSent.Inc()
 		c.nextPing = now.Add(sh.hub.opts.PingInterval)
 		if s.pongs && c.pongBy.IsZero() {
+			s.out.moved = 0
 			c.pongBy = now.Add(sh.hub.opts.PongTimeout)
 		}
 	}
@@ -98,7 +99,12 @@ func (sh *shard) overdue(s *Session, now time.Time) (Disconnect, bool) {
 		if !s.pinged.Load() {
 			c.pongBy = time.Time{}
 		} else if !now.Before(c.pongBy) {
-			return DisconnectNoPong, true
+			if s.out.moved < minProgress {
+				return DisconnectNoPong, true
+			}
+			// The ping stands behind what the client is still taking.
+			s.out.moved = 0
+			c.pongBy = now.Add(sh.hub.opts.PongTimeout)
 		}
 	}
 	at := s.expiresAt.Load()

@@ -9,8 +9,11 @@ type output struct {
 	first []byte
 	more  [][]byte
 	// backlog is what the connection did not take. It goes out before
-	// anything else.
+	// anything else. Its last behind bytes came after the write that stopped;
+	// moved is what has been taken of it since somebody asked.
 	backlog []byte
+	behind  int
+	moved   int
 	// blocked: NotifyWritable has been asked and has not answered.
 	blocked bool
 	// closing: nothing more is queued; the connection closes when all is out
@@ -105,12 +108,14 @@ func (sh *shard) put(s *Session, p []byte) bool {
 	return ok
 }
 
-// hold keeps bytes behind those that wait already. A session that has more
-// waiting than it may is slow, and ends.
+// hold keeps bytes behind a write that stopped. A session that has more there
+// than it may is slow, and ends. The write itself does not count: a long reply
+// on a slow link is not the client's fault.
 func (sh *shard) hold(s *Session, p []byte) bool {
 	o := &s.out
-	if len(o.backlog)+len(p) <= sh.hub.opts.Limits.QueueBytes {
+	if o.behind+len(p) <= sh.hub.opts.Limits.QueueBytes {
 		o.backlog = append(o.backlog, p...)
+		o.behind += len(p)
 		return true
 	}
 	if !o.closing {
@@ -153,7 +158,8 @@ func (sh *shard) writable(s *Session) {
 	if !ok {
 		return
 	}
-	o.backlog = rest
+	o.moved += len(o.backlog) - len(rest)
+	o.backlog, o.behind = rest, min(o.behind, len(rest))
 	if len(rest) == 0 {
 		o.backlog = nil
 	}

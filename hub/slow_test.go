@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -244,10 +245,49 @@ func TestLongReplyOnASlowLink(t *testing.T) {
 			c.allow(10_000)
 		}
 		s.settle()
-		if l := c.lines(); len(l) != 2 || len(l[0]) != 100_000 {
-			t.Errorf("got %d lines", len(l))
+		if l := c.lines(); len(l) != 2 || len(l[0]) != 100_000 || !slices.Equal(data(l), []string{"1"}) {
+			t.Errorf("got %d lines, of them %q", len(l), data(l))
 		}
 	})
+}
+
+// Nor is it dead: as long as it takes what comes before a ping, it cannot have
+// heard the ping. A trickle is not enough for that.
+func TestPingsOnASlowLink(t *testing.T) {
+	for _, link := range []struct {
+		rate  int // bytes a second
+		alive bool
+	}{{20_000, true}, {2_000, true}, {100, false}, {0, false}} {
+		t.Run(fmt.Sprint(link.rate), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStage(t, nil, timers(25*time.Second, 10*time.Second))
+				c := s.connect("")
+				var bytes, pings int
+				c.listen(func(line string) {
+					bytes += len(line)
+					if line == "ping" {
+						pings++
+						c.Pong()
+					}
+				})
+				c.allow(0)
+				c.Send([]byte(strings.Repeat("y", 600_000) + "\n"))
+				for range 310 {
+					if c.closed() {
+						break
+					}
+					c.allow(link.rate)
+					wait(time.Second)
+				}
+				if c.closed() == link.alive {
+					t.Fatalf("closed: %v", c.closed())
+				}
+				if link.alive && (pings == 0 || bytes < 600_000) {
+					t.Errorf("%d bytes and %d pings came", bytes, pings)
+				}
+			})
+		})
+	}
 }
 
 // Who takes a bit now and then but too little is slow too.
