@@ -63,7 +63,7 @@ func Serve(t testing.TB, h http.Handler, p Proto, buffer int) *Web {
 	case H2:
 		mine.SetHTTP2(true)
 		w.URL = "https://mem"
-		cert, pool := selfSigned(t)
+		cert, pool := Certificate(t)
 		w.Server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, ServerName: "mem"}
 		serve = func() error { return w.Server.ServeTLS(w.listener, "", "") }
@@ -96,8 +96,9 @@ func (w *Web) Dial(t testing.TB) net.Conn {
 	return c
 }
 
-// selfSigned returns a certificate for "mem", good at the time of the test.
-func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
+// Certificate returns a certificate for "mem", good at the time of the test,
+// and who trusts it.
+func Certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -201,6 +201,9 @@ type client struct {
 func (c *client) open(conn hub.Conn, o *opening) error {
 	conv, err := c.door.opts.Host.Open(conversation.Transport{Conn: conn, Wire: o.wire})
 	if err != nil {
+		// There was room when the handshake came, and it was the last.
+		_, _ = conn.WriteNow(appendClose(nil, statusTryAgainLater, channel.Public(err).Message))
+		conn.Close()
 		return err
 	}
 	c.conv = conv
@@ -213,6 +216,9 @@ func (c *client) open(conn hub.Conn, o *opening) error {
 	}
 	return nil
 }
+
+// statusTryAgainLater is in the registry of RFC 6455 section 11.7.
+const statusTryAgainLater ws.StatusCode = 1013
 
 // errRefused says that the conversation has been closed with a reason.
 var errRefused = errors.New("connect refused")

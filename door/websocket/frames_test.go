@@ -26,21 +26,29 @@ func broken(name string, code int, send ...[]byte) frames {
 	return frames{name, send, []string{fmt.Sprintf("close %d", code), "end"}}
 }
 
+// run runs every case over a bare socket and over what is none, such as TLS.
 func run(t *testing.T, cases []frames) {
 	t.Helper()
-	s := newStage(t, conversationtest.Options{})
 	seen := map[string]bool{}
 	for _, c := range cases {
 		if seen[c.name] {
 			t.Errorf("two cases are called %q", c.name)
 		}
 		seen[c.name] = true
-		t.Run(c.name, func(t *testing.T) {
-			p := s.listening(t)
-			for _, b := range c.send {
-				p.send(b)
+	}
+	for kind, s := range map[string]*stage{
+		"socket": newStage(t, conversationtest.Options{}), "stream": newVeiledStage(t, conversationtest.Options{}),
+	} {
+		t.Run(kind, func(t *testing.T) {
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
+					p := s.listening(t)
+					for _, b := range c.send {
+						p.send(b)
+					}
+					p.wantsInTurn(c.want)
+				})
 			}
-			p.wantsInTurn(c.want)
 		})
 	}
 	t.Logf("%d cases", len(cases))

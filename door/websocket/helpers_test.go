@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"myelin/auth"
 	"myelin/conversation/conversationtest"
 	"myelin/door/websocket"
+	"myelin/internal/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,15 +32,70 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // so that a test that fails ends.
 const patience = 20 * time.Second
 
-// stage is a world behind the doors of this package on a loopback socket.
+// stage is a world behind the doors of this package, on a listener.
 type stage struct {
 	*conversationtest.World
+	dialing func() (net.Conn, error)
 	address string
 	server  *http.Server
 	doors   []*websocket.Door
 }
 
+// newStage returns a stage on a loopback socket.
 func newStage(t testing.TB, o conversationtest.Options, origins ...string) *stage {
+	t.Helper()
+	l := loopback(t)
+	s := newStageOn(t, l, o, origins...)
+	s.address = l.Addr().String()
+	s.dialing = func() (net.Conn, error) { return net.Dial("tcp", s.address) }
+	return s
+}
+
+func loopback(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// veiled hides what its connections are, so that the door cannot take the
+// short way to the socket. They can do what TLS can.
+type veiled struct{ net.Listener }
+
+func (l veiled) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		net.Conn
+		closeWriter
+	}{c, c.(closeWriter)}, nil
+}
+
+type closeWriter interface{ CloseWrite() error }
+
+// newVeiledStage is newStage for connections that are no bare sockets.
+func newVeiledStage(t testing.TB, o conversationtest.Options) *stage {
+	t.Helper()
+	l := loopback(t)
+	s := newStageOn(t, veiled{l}, o)
+	s.dialing = func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
+	return s
+}
+
+// newVirtualStage is newVeiledStage in memory, for virtual time.
+func newVirtualStage(t testing.TB, o conversationtest.Options) *stage {
+	t.Helper()
+	l := memnet.Listen(memnet.Options{Buffer: 4 << 10})
+	s := newStageOn(t, l, o)
+	s.dialing = func() (net.Conn, error) { return l.Dial(context.Background()) }
+	return s
+}
+
+func newStageOn(t testing.TB, l net.Listener, o conversationtest.Options, origins ...string) *stage {
 	t.Helper()
 	s := &stage{}
 	t.Cleanup(func() { // after the hub has closed
@@ -57,12 +114,10 @@ func newStage(t testing.TB, o conversationtest.Options, origins ...string) *stag
 		s.doors = append(s.doors, d)
 		mux.Handle(path, d)
 	}
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: patience}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true)
+	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: patience, Protocols: both}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -99,7 +154,7 @@ func request(path string, lines ...string) string {
 // knock opens a TCP connection and sends a request.
 func (s *stage) knock(t testing.TB, request string) (*peer, *http.Response) {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.address)
+	conn, err := s.dialing()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (s *socket) work(buf []byte) bool {
 		s.opening = nil
 		if s.open(s, o) != nil {
 			s.refused = true
-			return s.conv != nil
+			return true
 		}
 		s.refused = len(o.early) > 0 && !s.feed(o.early)
 		return true

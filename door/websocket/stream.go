@@ -56,9 +56,6 @@ func (s *stream) serve(o *opening) {
 		s.door.conns.Done()
 	}()
 	going := s.open(s, o) == nil
-	if s.conv == nil {
-		return
-	}
 	if going && len(o.early) > 0 {
 		going = s.feed(o.early)
 	}
