@@ -71,16 +71,19 @@ func NewOrigins(patterns []string) (*Origins, error) {
 }
 
 // Allow says whether the request may connect. One without an Origin header is
-// no browser's and may; one with two is nobody's and may not.
+// no browser's and may, unless a browser says that another site's page had it
+// made (Sec-Fetch-Site, W3C Fetch Metadata): an image or a plain link sends no
+// Origin. One with two is nobody's and may not.
 func (o *Origins) Allow(r *http.Request) bool {
 	header := r.Header.Values("Origin")
 	switch {
-	case len(header) == 0:
-		return true
 	case len(header) > 1:
 		return false
 	case o.any:
 		return true
+	case len(header) == 0:
+		site := r.Header.Get("Sec-Fetch-Site")
+		return site != "cross-site" && site != "same-site"
 	case header[0] == "null":
 		return o.null
 	case strings.Contains(header[0], "*"):

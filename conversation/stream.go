@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"myelin/hub"
 	"myelin/internal/pipe"
 	"myelin/observe"
+	"myelin/protocol"
 )
 
 // Bounds of a stream.
@@ -64,6 +66,9 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, look Look) error 
 	switch {
 	case err != nil:
 		return err
+	case r.Method == http.MethodGet && !s.OneWay && !onlyConnect(look.Wire.format, first):
+		// A page of another site can have a browser send a GET.
+		return channel.ErrBadRequest.With("a GET brings one connect command; send the others to /emulation")
 	case len(first) == 0 && !s.OneWay:
 		return channel.ErrBadRequest.With("a connect command is needed, in the body of a POST or the parameter " + paramConnect)
 	}
@@ -96,9 +101,27 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, look Look) error 
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
+	// The server's deadline is for requests, and this one has been read.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	_ = out.Copy(r.Context(), counted{w, s.Metrics.BytesOut}, streamTimeout) // ends with the client
 	return nil
 }
+
+// onlyConnect reports whether a frame holds no command but one connect, or
+// nothing that could be one.
+func onlyConnect(f protocol.Format, frame []byte) bool {
+	n := 0
+	err := protocol.DecodeCommands(f, frame, func(c *protocol.Command) error {
+		n++
+		if n > 1 || c.Connect == nil {
+			return errNotConnect
+		}
+		return nil
+	})
+	return !errors.Is(err, errNotConnect)
+}
+
+var errNotConnect = errors.New("another command than connect")
 
 // counted counts what is written.
 type counted struct {

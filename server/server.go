@@ -59,6 +59,7 @@ type Server struct {
 	stop context.CancelFunc
 
 	certificate     *tls.Certificate
+	crowd           crowd
 	main, admin     *http.Server
 	mainLn, adminLn net.Listener
 }
@@ -104,7 +105,12 @@ func (s *Server) assemble() error {
 		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
 		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
 	})
-	s.main = s.httpServer(s.mainRoutes())
+	s.crowd = crowd{
+		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
+		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"),
+	}
+	s.main = s.httpServer(patient(s.hosted(s.mainRoutes())))
+	s.main.ConnState = s.crowd.watch
 	if c.Admin.Listen != "" {
 		s.admin = s.httpServer(s.adminRoutes())
 	}
@@ -126,7 +132,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	p.SetHTTP2(true)
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: h, Protocols: p, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: h, Protocols: p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog:    slog.NewLogLogger(httpLog{s.log.Handler()}, slog.LevelError),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 	}
@@ -193,22 +200,6 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	return drained
-}
-
-// spareDescriptors is what a node needs beside its connections.
-const spareDescriptors = 64
-
-// warnOfDescriptors says when the system will not let in as many connections
-// as the configuration does.
-func (s *Server) warnOfDescriptors() {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return
-	}
-	if want := uint64(s.cfg.Limits.Connections) + spareDescriptors; l.Cur < want {
-		s.log.Warn("the open file limit is lower than limits.connections needs; raise it with ulimit -n or LimitNOFILE",
-			observe.KeyLimit, l.Cur, "connections", s.cfg.Limits.Connections)
-	}
 }
 
 func (s *Server) serve(srv *http.Server, ln net.Listener) error {
