@@ -225,6 +225,7 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 	}
 	subs := make([]*hub.Subscription, 0, len(wanted))
 	res.Subs = make(map[string]*protocol.SubscribeResult, len(wanted))
+	room := maxRecovered
 	for _, q := range wanted {
 		from.apply(q)
 		// Resuming is the transport's promise: the client need not ask for it.
@@ -234,6 +235,11 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 		if err != nil {
 			return nil, err
 		}
+		if room -= sizeOf(sn.Publications); room < 0 {
+			// It stands at the top all the same, and is told of the hole.
+			sn.Recovered, sn.Publications = false, nil
+			c.host.opts.Metrics.Limit("recovery").Inc()
+		}
 		if c.wire.resume != nil && sn.Recoverable {
 			c.wire.resume.move(q.Channel, sn.Position)
 		}
@@ -241,6 +247,19 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 		res.Subs[q.Channel] = c.subscribeResult(sn)
 	}
 	return subs, nil
+}
+
+// maxRecovered is how many bytes of publications the answer to a connect may
+// hold, over all its channels. What would not fit is not recovered, and said
+// so: one small request must not cost many times its channels' limits.
+const maxRecovered = 4 << 20
+
+func sizeOf(pubs []*channel.Publication) int {
+	n := 0
+	for _, p := range pubs {
+		n += len(p.Data)
+	}
+	return n
 }
 
 // position returns a request for a channel from where the client says it is.
