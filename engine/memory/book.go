@@ -33,18 +33,13 @@ type book struct {
 	where int32
 }
 
-func newBook(name string, p *channel.Policy) *book {
+func newBook(title string, p *channel.Policy) *book {
 	b := &book{where: -1}
 	b.mu.policy = p
 	b.mu.used = never
 	b.mu.armed = never
-	b.mu.title = title(name)
+	b.mu.title = title
 	return b
-}
-
-// title returns a fresh epoch followed by the name.
-func title(name string) string {
-	return string(append(appendEpoch(make([]byte, 0, epochLen+channel.MaxNameBytes)), name...))
 }
 
 func (b *book) place() int     { return int(b.where) }
@@ -65,6 +60,15 @@ func (b *book) floor() uint64 { return b.mu.top - uint64(b.mu.ring.len()) }
 // idle reports whether nothing but the position is worth keeping.
 func (b *book) idle() bool {
 	return !b.mu.subscribed && b.mu.ring.len() == 0 && b.mu.state.len() == 0
+}
+
+// blank reports whether b is as it came to be: its epoch says it all.
+func (b *book) blank() bool { return b.mu.top == 0 && b.mu.state == nil }
+
+// needless reports whether nobody could tell the difference if b were
+// forgotten at once.
+func (b *book) needless() bool {
+	return !b.mu.subscribed && (b.blank() || fleeting(b.mu.policy))
 }
 
 // expired reports whether the position need not be remembered any longer. That

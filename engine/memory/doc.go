@@ -11,12 +11,20 @@
 // # Promises
 //
 // It keeps the contract of [channel.Engine], with dense offsets: Prev is
-// always offset-1. A channel comes to be at its first use, be it only a read,
-// with a random epoch, and goes when nobody subscribes to it, nothing of it is kept and the
-// policy's MetaTTL has passed since its last use. A log channel that is
-// ephemeral (HistorySize 0) goes when its last subscriber does; while it has
-// none, each of its publications is acknowledged at offset 1 of an epoch of
-// its own, as there is nobody who could tell the difference.
+// always offset-1. A channel is remembered from its first publication on, and
+// goes when nobody subscribes to it, nothing of it is kept and the policy's
+// MetaTTL has passed since its last use. A channel without publications costs
+// nothing but while it is subscribed to: its epoch is derived from a secret of
+// the engine, its name and the season, so it is the same one whenever it is
+// asked for. The season goes up whenever a channel that had publications is
+// forgotten, so that no derived epoch comes back with other content; then who
+// was at offset 0 of a channel of the same shard that nobody subscribes to is
+// told to begin anew, at worst.
+//
+// A log channel that is ephemeral (HistorySize 0) goes when its last
+// subscriber does; while it has none, each of its publications is acknowledged
+// at offset 1 of an epoch of its own, and who was there before finds another
+// epoch. It is another channel than the one of that name that is kept.
 //
 // The policy of a channel is the one it came to be with; another one takes
 // effect when the channel comes to be anew. What has outlived its time is

@@ -15,6 +15,7 @@ type Engine struct {
 	options Options
 	started time.Time
 	seed    maphash.Seed
+	secret  secret
 	phase   atomic.Int32
 	// sink is set before phase says that the engine runs.
 	sink    channel.Sink
@@ -37,7 +38,7 @@ const (
 
 // New returns an engine that waits for Start.
 func New(o Options) *Engine {
-	e := &Engine{options: o.withDefaults(), started: time.Now(), seed: maphash.MakeSeed(), sweeper: newSweeper()}
+	e := &Engine{options: o.withDefaults(), started: time.Now(), seed: maphash.MakeSeed(), secret: newSecret(), sweeper: newSweeper()}
 	for i := range e.shards {
 		ids := &e.shards[i].ids
 		ids.total = &e.ids
@@ -72,7 +73,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, p *channel.Policy) 
 	if err := alive(ctx); err != nil {
 		return channel.Position{}, err
 	}
-	t, err := e.open(name, p, true)
+	t, err := e.open(name, p, toSubscribe)
 	if err != nil {
 		return channel.Position{}, err
 	}
@@ -93,14 +94,8 @@ func (e *Engine) Unsubscribe(name string) {
 		s.bury(b, name)
 		return
 	}
-	if !fleeting(b.mu.policy) {
-		b.mu.subscribed = false
-		e.leave(t)
-		return
-	}
-	e.end(t)
-	b.mu.Unlock()
-	s.bury(b, name)
+	b.mu.subscribed = false
+	e.leave(t)
 }
 
 // Caps says what this engine can do: everything but to survive.

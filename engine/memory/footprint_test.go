@@ -23,8 +23,10 @@ func BenchmarkFootprint(b *testing.B) {
 			return err
 		},
 		"idle": func(e *memory.Engine, name string) error {
-			_, err := e.Read(b.Context(), &channel.ReadRequest{Channel: name, Policy: log})
-			return err
+			if _, err := e.Publish(b.Context(), &channel.PublishRequest{Channel: name, Policy: log}); err != nil {
+				return err
+			}
+			return e.Remove(b.Context(), name, log)
 		},
 		"one-publication-256B": func(e *memory.Engine, name string) error {
 			_, err := e.Publish(b.Context(), &channel.PublishRequest{Channel: name, Policy: log, Data: make([]byte, 256)})

@@ -23,7 +23,7 @@ func TestMaxChannels(t *testing.T) {
 	inBubble(t, memory.Options{MaxChannels: 3}, func(s *bench) {
 		log, wind := &channel.Policy{HistorySize: 1, HistoryTTL: time.Hour, MetaTTL: time.Hour}, &channel.Policy{}
 		s.publish(channel.PublishRequest{Channel: "a", Policy: log})
-		s.since("b", log, channel.Position{})
+		s.publish(channel.PublishRequest{Channel: "b", Policy: log})
 		s.subscribe("c", wind)
 		_, err := s.Subscribe(t.Context(), "d", wind)
 		refusedFor(t, err, "at most 3 channels")

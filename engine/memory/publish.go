@@ -29,7 +29,7 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	if err := checkOp(r.Policy, r); err != nil {
 		return channel.Ack{}, err
 	}
-	t, err := e.open(r.Channel, r.Policy, false)
+	t, err := e.open(r.Channel, r.Policy, toPublish)
 	if err != nil {
 		return channel.Ack{}, err
 	}
@@ -43,8 +43,7 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 // publishUnheard publishes on an ephemeral channel without a subscriber, of
 // which nothing is kept but the id.
 func publishUnheard(t turn, r *channel.PublishRequest) channel.Ack {
-	at := channel.Position{Epoch: newEpoch(), Offset: 1}
-	dup := false
+	at, dup := t.vacant, false
 	if r.ID != "" {
 		at, dup = t.s.ids.claim(r.Channel, r.ID, at, t.now.mono, later(t.now.mono, dedupeWindow(r.Policy)))
 	}
@@ -106,7 +105,7 @@ func (e *Engine) checkEntry(b *book, r *channel.PublishRequest, old *entry) erro
 func (e *Engine) next(t turn) *kept {
 	b := t.b
 	if b.mu.top >= channel.MaxOffset {
-		e.renew(b)
+		e.renew(t)
 	}
 	k := &kept{since: t.now.mono}
 	k.Channel, k.Epoch = b.name(), b.epoch()
@@ -116,11 +115,12 @@ func (e *Engine) next(t turn) *kept {
 }
 
 // renew starts a new epoch.
-func (e *Engine) renew(b *book) {
+func (e *Engine) renew(t turn) {
+	b := t.b
 	for b.mu.ring.len() > 0 {
 		e.bytes.Add(-b.mu.ring.shift().size())
 	}
-	b.mu.title = title(b.name())
+	b.mu.title = e.secret.title(b.name(), b.mu.policy, t.s.seasons.of(b.mu.policy).Add(1))
 	b.mu.top = 0
 	if b.mu.subscribed {
 		e.sink.Lost(b.name())

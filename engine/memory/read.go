@@ -11,14 +11,14 @@ func (e *Engine) Read(ctx context.Context, r *channel.ReadRequest) (channel.Read
 	if err := alive(ctx); err != nil {
 		return channel.ReadResult{}, err
 	}
-	t, err := e.open(r.Channel, r.Policy, false)
+	t, err := e.open(r.Channel, r.Policy, toLook)
 	if err != nil {
 		return channel.ReadResult{}, err
 	}
 	b := t.b
 	if b == nil {
-		top := channel.Position{Epoch: newEpoch()}
-		return channel.ReadResult{Top: top, Complete: !r.Reverse && r.Since.IsZero()}, nil
+		known := r.Since.Epoch == "" || r.Since.Epoch == t.vacant.Epoch
+		return channel.ReadResult{Top: t.vacant, Complete: !r.Reverse && known && r.Since.Offset == 0}, nil
 	}
 	defer e.leave(t)
 	res := channel.ReadResult{Top: b.position()}

@@ -25,7 +25,8 @@ type shard struct {
 		sync.Mutex
 		heap heap[*book]
 	}
-	ids idMemory
+	ids     idMemory
+	seasons seasons
 }
 
 // find returns the book of a channel, or nil.
@@ -57,17 +58,27 @@ func (s *shard) bury(b *book, name string) {
 const shrinkFrom = 64
 
 // turn is one caller's turn at a book, whose lock it holds. The book is nil
-// where nothing is kept of the channel.
+// where nothing is kept of the channel; then vacant is where the channel is, or
+// where what nobody hears is published.
 type turn struct {
-	s   *shard
-	b   *book
-	now moment
+	s      *shard
+	b      *book
+	vacant channel.Position
+	now    moment
 }
 
-// open gives the caller a turn at the book of a channel, made if need be and
-// settled. A channel that is only kept for a subscriber is made where keep is
-// set.
-func (e *Engine) open(name string, p *channel.Policy, keep bool) (turn, error) {
+// purpose is what a caller wants of a channel.
+type purpose int
+
+const (
+	toLook purpose = iota
+	toPublish
+	toSubscribe
+)
+
+// open gives the caller a turn at the book of a channel, settled. One that is
+// not there is made for those who will leave something in it only.
+func (e *Engine) open(name string, p *channel.Policy, to purpose) (turn, error) {
 	s := e.shard(name)
 	for {
 		b := s.find(name)
@@ -75,8 +86,11 @@ func (e *Engine) open(name string, p *channel.Policy, keep bool) (turn, error) {
 			if err := e.admit(name, p); err != nil {
 				return turn{}, err
 			}
-			if !keep && fleeting(p) {
-				return turn{s: s, now: e.now()}, nil
+			if to == toLook || to == toPublish && fleeting(p) {
+				if at, ok := e.vacant(s, name, p, to); ok {
+					return turn{s: s, vacant: at, now: e.now()}, nil
+				}
+				continue
 			}
 			var err error
 			if b, err = e.create(s, name, p); err != nil {
@@ -91,6 +105,22 @@ func (e *Engine) open(name string, p *channel.Policy, keep bool) (turn, error) {
 		}
 		s.bury(b, name)
 	}
+}
+
+// vacant returns where a channel without a book is, unless it has one by now.
+// A publication on it takes the season with it: who was there before has
+// missed it.
+func (e *Engine) vacant(s *shard, name string, p *channel.Policy, to purpose) (channel.Position, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.mu.books[name] != nil {
+		return channel.Position{}, false
+	}
+	season := s.seasons.of(p)
+	if to == toPublish {
+		return channel.Position{Epoch: e.secret.epoch(name, p, season.Add(1)-1), Offset: 1}, true
+	}
+	return channel.Position{Epoch: e.secret.epoch(name, p, season.Load())}, true
 }
 
 // enter takes the lock of a book and settles it. The turn has no book where it
@@ -110,11 +140,19 @@ func (e *Engine) enter(s *shard, b *book) turn {
 	return t
 }
 
-// leave ends a turn that used the book.
+// leave ends a turn that used the book, which goes where nobody needs it.
 func (e *Engine) leave(t turn) {
-	t.b.mu.used = t.now.mono
-	e.arm(t)
-	t.b.mu.Unlock()
+	b := t.b
+	b.mu.used = t.now.mono
+	if !b.needless() {
+		e.arm(t)
+		b.mu.Unlock()
+		return
+	}
+	e.end(t)
+	name := b.name()
+	b.mu.Unlock()
+	t.s.bury(b, name)
 }
 
 // admit returns nil for a channel that the engine can keep.
@@ -150,7 +188,7 @@ func (e *Engine) create(s *shard, name string, p *channel.Policy) (*book, error)
 		e.channels.Add(-1)
 		return nil, channel.ErrLimitExceeded.With(tooMany("channels", e.options.MaxChannels))
 	}
-	b := newBook(name, p)
+	b := newBook(e.secret.title(name, p, s.seasons.of(p).Load()), p)
 	if s.mu.books == nil {
 		s.mu.books = make(map[string]*book)
 	}

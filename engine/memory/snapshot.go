@@ -57,19 +57,19 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 	if err := alive(ctx); err != nil {
 		return channel.StatePage{}, err
 	}
-	t, err := e.open(r.Channel, r.Policy, false)
+	t, err := e.open(r.Channel, r.Policy, toLook)
 	if err != nil {
 		return channel.StatePage{}, err
 	}
-	b := t.b
-	if b == nil {
+	p, c, entries := r.Policy, cursor{at: t.vacant}, (*state)(nil)
+	if b := t.b; b != nil {
+		defer e.leave(t)
+		p, c.at, entries = b.mu.policy, b.position(), b.mu.state
+		c.removals = entries.removalCount()
+	}
+	if p.Kind != channel.KindState {
 		return channel.StatePage{}, errNoState
 	}
-	defer e.leave(t)
-	if b.mu.policy.Kind != channel.KindState {
-		return channel.StatePage{}, errNoState
-	}
-	c := cursor{at: b.position(), removals: b.mu.state.removalCount()}
 	first := r.Cursor == ""
 	if !first {
 		begun, ok := parseCursor(r.Cursor)
@@ -81,17 +81,17 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 		}
 		c = begun
 	}
-	return b.page(c, first, pageLimit(r.Limit)), nil
+	return entries.page(c, first, pageLimit(r.Limit)), nil
 }
 
 var errNoState = channel.ErrBadRequest.With("a log channel has no entries; read its history")
 
-func (b *book) page(c cursor, first bool, limit int) channel.StatePage {
+func (s *state) page(c cursor, first bool, limit int) channel.StatePage {
 	page := channel.StatePage{At: c.at}
-	if b.mu.state == nil {
+	if s == nil {
 		return page
 	}
-	entries, more := b.mu.state.entries.after(c.key, first, limit)
+	entries, more := s.entries.after(c.key, first, limit)
 	page.Items = make([]*channel.Publication, len(entries))
 	for i, en := range entries {
 		page.Items[i] = &en.pub.Publication

@@ -94,9 +94,13 @@ func (e *Engine) visit(s *shard, b *book) {
 	b.mu.Unlock()
 }
 
-// end marks a book as dead. The caller buries it.
+// end marks a book as dead. The caller buries it; not before the season has
+// changed, so that it does not come back with the same epoch.
 func (e *Engine) end(t turn) {
 	t.b.mu.dead = true
+	if !t.b.blank() {
+		t.s.seasons.of(t.b.mu.policy).Add(1)
+	}
 	e.channels.Add(-1)
 	if t.b.mu.armed == never {
 		return
