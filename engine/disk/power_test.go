@@ -81,6 +81,7 @@ func load(r *rig, acks *acknowledged, run string, stop chan struct{}) *sync.Wait
 	for name, p := range stage() {
 		for range 2 {
 			worker++
+			me := worker
 			wg.Go(func() {
 				for n := 0; ; n++ {
 					select {
@@ -88,7 +89,7 @@ func load(r *rig, acks *acknowledged, run string, stop chan struct{}) *sync.Wait
 						return
 					default:
 					}
-					q := &channel.PublishRequest{Channel: name, Policy: p, Data: fmt.Appendf(nil, "%s/%d/%d", run, worker, n)}
+					q := &channel.PublishRequest{Channel: name, Policy: p, Data: fmt.Appendf(nil, "%s/%d/%d", run, me, n)}
 					if p.Kind == channel.KindState {
 						q.Op, q.Key = channel.OpPut, strconv.Itoa(n%5)
 					}
