@@ -84,7 +84,12 @@
 //
 // A directory that is another program's, of a newer format, in use or damaged is
 // refused by Open with words, and left as it is. Damage that is found later is an
-// error of the call that found it, and never a shorter answer.
+// error of the call that found it, and never a shorter answer. A log that was cut
+// off or changed after a crash is told from one that the crash cut off by the
+// witness, a file beside the database that says four times a second how much of
+// each log is on disk, with its checksum; what came to the disk in the last
+// quarter of a second before a crash, and was damaged after it, passes for what
+// the crash took.
 //
 // # Concurrency
 //

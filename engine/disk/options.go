@@ -29,7 +29,7 @@ const (
 	DefaultCacheBytes = 32 << 20
 	// DefaultMemtableBytes is how much is gathered in memory before it becomes
 	// a table on disk.
-	DefaultMemtableBytes = 16 << 20
+	DefaultMemtableBytes = 64 << 20
 )
 
 // Options say where an Engine keeps its channels, and its limits. Path is

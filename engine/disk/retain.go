@@ -86,6 +86,9 @@ func (e *Engine) write(b *book, batch *pebble.Batch, now int64, more bool) {
 	m.top = b.mu.top
 	m.terms = termsOf(b.mu.policy)
 	m.used = max(m.used, b.mu.used)
+	if more {
+		m.used = max(m.used, now)
+	}
 	if visit := minuteAfter(b.due(now, more)); m.visit == 0 || visit < m.visit {
 		if m.visit != 0 {
 			del(batch, visitKey(m.visit, m.id))

@@ -39,6 +39,9 @@ type store struct {
 	}
 }
 
+// memoryTable is how much the store in memory gathers before it sorts it out.
+const memoryTable = 16 << 20
+
 // idBlock is how many channel ids are reserved at once.
 const idBlock = 1024
 
@@ -51,7 +54,6 @@ func databaseOptions(o Options, fs vfs.FS, log pebble.Logger) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		CacheSize:                   o.CacheBytes,
 		MaxOpenFiles:                1000,
-		L0CompactionThreshold:       2,
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -64,6 +66,7 @@ func openMemory(o Options) (*store, error) {
 	options := databaseOptions(o, vfs.NewMem(), quietLogger{})
 	options.DisableWAL = true
 	options.CacheSize = 1 << 20
+	options.MemTableSize = memoryTable
 	db, err := pebble.Open("memory", options)
 	if err != nil {
 		return nil, fmt.Errorf("open the store of what is kept in memory: %w", err)
