@@ -7,7 +7,9 @@
 // A [Host] holds what all conversations of a node share. A [Conversation] is
 // one client's: it has one hub session. A [Wire] is how a door frames messages
 // in one format; it is the form under which the hub caches encoded events, so
-// a door makes each of its wires once.
+// a door makes each of its wires once. A [Stream] is a conversation whose
+// messages go out by one long HTTP response; what differs between the doors of
+// that kind is its [Look].
 //
 // # Promises
 //
@@ -19,11 +21,14 @@
 // somebody else.
 //
 // A one-way conversation has no commands: it is connected by a request and
-// then listens.
+// then listens. A resumable one is recoverable in every channel that can be,
+// and each of its messages tells by a resume token where its client stands.
 //
 // # Limits
 //
 // Commands are bounded in size by the door, in rate by the hub, in number per
 // frame by package protocol. After [maxRefusals] commands refused for their
-// rate in a row the session ends.
+// rate in a row the session ends. A refused connect is the last command. The
+// body of a request has [bodyTimeout] to come; a stream whose client does not
+// read holds twice [streamBytes] beside the hub's queue, for [streamTimeout].
 package conversation

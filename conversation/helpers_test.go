@@ -10,11 +10,15 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/goleak"
+
 	"myelin/conversation"
 	"myelin/conversation/conversationtest"
 	"myelin/hub"
 	"myelin/protocol"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type (
 	command = protocol.Command

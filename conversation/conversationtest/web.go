@@ -50,7 +50,7 @@ func Serve(t testing.TB, h http.Handler, p Proto, buffer int) *Web {
 	all.SetUnencryptedHTTP2(true)
 	w := &Web{
 		URL: "http://mem", listener: memnet.Listen(memnet.Options{Buffer: buffer}), done: make(chan struct{}),
-		Server: &http.Server{Handler: h, Protocols: all, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10},
+		Server: &http.Server{Handler: Hurried(h), Protocols: all, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10},
 	}
 	mine := new(http.Protocols)
 	transport := &http.Transport{DialContext: w.listener.DialContext, Protocols: mine, DisableCompression: true}
@@ -83,6 +83,18 @@ func Serve(t testing.TB, h http.Handler, p Proto, buffer int) *Web {
 		<-time.After(time.Second)
 	})
 	return w
+}
+
+// Hurried gives a request 30 s to be read and answered, as the real server
+// does: whoever takes longer has to see to the deadlines.
+func Hurried(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		until := time.Now().Add(30 * time.Second)
+		_ = rc.SetReadDeadline(until)
+		_ = rc.SetWriteDeadline(until)
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Dial opens a bare connection to the server.

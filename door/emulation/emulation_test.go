@@ -11,12 +11,16 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/goleak"
+
 	"myelin/conversation"
 	"myelin/conversation/conversationtest"
 	"myelin/door/emulation"
 	"myelin/hub"
 	"myelin/protocol"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // out is the way out of a conversation whose commands come by the door.
 type out struct {

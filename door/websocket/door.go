@@ -157,6 +157,9 @@ func (d *Door) serveHTTP2(w http.ResponseWriter, r *http.Request, subprotocol st
 	if err := rc.Flush(); err != nil {
 		return errGone
 	}
+	// The server's deadlines are for requests.
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
 	newStream(d, &http2Stream{body: r.Body, w: w, rc: rc}).serve(o)
 	return nil
 }

@@ -117,7 +117,7 @@ func newStageOn(t testing.TB, l net.Listener, o conversationtest.Options, origin
 	both := new(http.Protocols)
 	both.SetHTTP1(true)
 	both.SetUnencryptedHTTP2(true)
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: patience, Protocols: both}
+	s.server = &http.Server{Handler: conversationtest.Hurried(mux), ReadHeaderTimeout: patience, Protocols: both}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -10,10 +10,13 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"myelin/internal/pipe"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func next(t *testing.T, p *pipe.Pipe) string {
 	t.Helper()
