@@ -368,3 +368,51 @@ func TestHistory(t *testing.T) {
 		}
 	})
 }
+
+// meddling is an engine during whose first subscription something happens.
+type meddling struct {
+	channel.Engine
+	meddle func()
+}
+
+func (m *meddling) Subscribe(ctx context.Context, name string, p *channel.Policy) (channel.Position, error) {
+	if f := m.meddle; f != nil {
+		m.meddle = nil
+		f()
+	}
+	return m.Engine.Subscribe(ctx, name, p)
+}
+
+// A client hears of nothing before it has heard that it is connected: it would
+// take what it does not know of for gone.
+func TestNothingBeforeConnect(t *testing.T) {
+	var m meddling
+	o := conversationtest.Options{Engine: func(e channel.Engine) channel.Engine {
+		m = meddling{Engine: e}
+		return &m
+	}}
+	who := hub.Target{User: "u"}
+	stage(t, o, func(t *testing.T, w *world) {
+		token := conversationtest.Token(t, claims{"sub": "u", "channels": []string{"log:a"}})
+		late := func() {
+			if _, err := w.Hub.Subscribe(t.Context(), who, hub.SubscribeRequest{Channel: "log:late"}); err != nil {
+				t.Error(err)
+			}
+		}
+		m.meddle = late
+		p := w.open(t)
+		p.expect("1 connect, log:late subscribed", connectWith(token))
+		w.Publish(t, "log:late", 1)
+		if got := tell(p.rest()); got != "log:late pub 1" {
+			t.Errorf("live: %s", got)
+		}
+		p.conv.Close(hub.DisconnectConnectionClosed)
+
+		m.meddle = late
+		l := w.listen(t, true)
+		if err := l.conv.ConnectOneWay(&protocol.ConnectRequest{Token: token}, ""); err != nil {
+			t.Fatal(err)
+		}
+		l.wants("connect", "log:late subscribed")
+	})
+}
