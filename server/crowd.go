@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -34,15 +35,35 @@ type crowd struct {
 	files int64      // descriptors the process may have, 0 for unknown
 	held  func() int // sessions, whose sockets count too
 	hit   *observe.Counter
+	log   *slog.Logger
+	said  atomic.Int64 // when the log last heard of it, in Unix seconds
+}
+
+// full reports whether the n-th connection is too many.
+func (c *crowd) full(n int64) bool {
+	if n > c.most {
+		return true
+	}
+	// Where there are few descriptors half of them are kept back.
+	return c.files > 0 && n+int64(c.held()) > c.files-min(spareDescriptors, c.files/2)
+}
+
+// tell lets the log hear of it, at most once in ten seconds.
+func (c *crowd) tell(n int64) {
+	now, last := time.Now().Unix(), c.said.Load()
+	if now-last >= 10 && c.said.CompareAndSwap(last, now) {
+		c.log.Warn("too many connections: new ones are closed; raise limits.connections, or the open file limit (ulimit -n)",
+			observe.KeyCount, n, observe.KeyLimit, c.most)
+	}
 }
 
 // watch is an http.Server's ConnState.
 func (c *crowd) watch(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		n := c.open.Add(1)
-		if n > c.most || (c.files > 0 && n+int64(c.held())+spareDescriptors > c.files) {
+		if n := c.open.Add(1); c.full(n) {
 			c.hit.Inc()
+			c.tell(n)
 			_ = conn.Close()
 		}
 	case http.StateClosed, http.StateHijacked:
@@ -62,7 +83,7 @@ func descriptors() int64 {
 // warnOfDescriptors says when the system will not let in as many connections
 // as the configuration does.
 func (s *Server) warnOfDescriptors() {
-	if f := s.crowd.files; f > 0 && f < int64(s.cfg.Limits.Connections)+spareDescriptors {
+	if f := s.crowd.files; !s.cfg.DevMode && f > 0 && f < int64(s.cfg.Limits.Connections)+spareDescriptors {
 		s.log.Warn("the open file limit is lower than limits.connections needs; raise it with ulimit -n or LimitNOFILE",
 			observe.KeyLimit, f, "connections", s.cfg.Limits.Connections)
 	}

@@ -107,7 +107,7 @@ func (s *Server) assemble() error {
 	})
 	s.crowd = crowd{
 		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
-		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"),
+		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"), log: s.log,
 	}
 	s.main = s.httpServer(patient(s.hosted(s.mainRoutes())))
 	s.main.ConnState = s.crowd.watch
