@@ -14,7 +14,7 @@ import (
 // "" where the connection was closed without one.
 func ask(t *testing.T, addr net.Addr, request string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr.String()) //nolint:noctx // a test's own socket
+	conn, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestIdleHTTPConnectionsAreBounded(t *testing.T) {
 	var idle []net.Conn
 	closed := 0
 	for range 10 + 512 + 50 {
-		conn, err := net.Dial("tcp", s.Addr().String()) //nolint:noctx // a test's own socket
+		conn, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
