@@ -112,17 +112,17 @@ func RecodeEntry(b []byte) ([]byte, error) {
 
 func RecodeMeta(b []byte) ([]byte, error) {
 	m, err := parseMeta(b)
-	return m.append(nil), err
+	return m.encode(), err
 }
 
 func RecodeID(b []byte) ([]byte, error) {
 	i, err := parseID(b)
-	return i.append(nil), err
+	return i.encode(), err
 }
 
 func RecodeTally(b []byte) ([]byte, error) {
 	t, err := parseTally(b)
-	return t.append(nil), err
+	return t.encode(), err
 }
 
 func RecodeCursor(s string) (string, bool) {
@@ -151,14 +151,14 @@ func EntryRecord(offset uint64, expires int64, p *channel.Publication) []byte {
 }
 
 func MetaRecord() []byte {
-	return meta{id: 1, kind: channel.KindState, epoch: "12345678", top: 7, floor: 3, visit: 9, terms: terms{historySize: 5}}.append(nil)
+	return meta{id: 1, kind: channel.KindState, epoch: "12345678", top: 7, floor: 3, visit: 9, terms: terms{historySize: 5}}.encode()
 }
 
 func IDRecord() []byte {
-	return idRecord{channel.Position{Epoch: "12345678", Offset: 9}, 17}.append(nil)
+	return idRecord{channel.Position{Epoch: "12345678", Offset: 9}, 17}.encode()
 }
 
-func TallyRecord() []byte { return tally{5, 6}.append(nil) }
+func TallyRecord() []byte { return tally{5, 6}.encode() }
 
 func Slot() []byte {
 	slot, _ := appendSlot([]byte(`{"seq":3,"files":[{"name":"000004.log","size":5,"sum":6}]}`))

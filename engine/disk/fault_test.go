@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,10 +155,8 @@ func TestFailedDisk(t *testing.T) {
 			at := r.publish("c", p, "1")
 			r.put("s", state, "k", "v")
 			fs.begin(func(op errorfs.Op) error {
-				for _, k := range kinds {
-					if op.Kind == k {
-						return syscall.EIO
-					}
+				if slices.Contains(kinds, op.Kind) {
+					return syscall.EIO
 				}
 				return nil
 			})

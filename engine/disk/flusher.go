@@ -219,6 +219,6 @@ func (s *store) bump(batch *pebble.Batch, name string) error {
 		return err
 	}
 	m.epoch, m.rebirth = newEpoch(), s.rebirth
-	set(batch, metaKey(name), m.append(nil))
+	set(batch, metaKey(name), m.encode())
 	return nil
 }

@@ -79,6 +79,13 @@ func (h *health) ill() <-chan struct{} {
 	return h.mu.ill
 }
 
+// good reports whether the disk takes writes.
+func (h *health) good() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.now == conditionGood
+}
+
 // err returns nil while the disk is good, else what to tell publishers.
 func (h *health) err() error {
 	h.mu.Lock()

@@ -169,7 +169,7 @@ func (s *store) findID(name, id string, now int64) (channel.Position, bool, erro
 }
 
 func (e *Engine) setID(s *store, batch *pebble.Batch, name, id string, r idRecord) {
-	set(batch, idKey(name, id), r.append(nil))
+	set(batch, idKey(name, id), r.encode())
 	set(batch, idDueKey(minuteAfter(r.expires), name, id), nil)
 	if !s.durable && s.ids.Add(1) > int64(e.options.MaxMemoryIDs) {
 		e.sweeper.hurry()

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"io"
 	"log/slog"
 	"time"
 
@@ -77,7 +76,7 @@ func (o Options) withDefaults() Options {
 		o.FS = vfs.Default
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	orElse(&o.FlushInterval, DefaultFlushInterval)
 	orElse(&o.MaxIdle, DefaultMaxIdle)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -54,10 +55,7 @@ func (a *acknowledged) now() ledgerOf {
 	defer a.mu.Unlock()
 	copied := make(ledgerOf)
 	for name, acks := range a.mu.all {
-		copied[name] = make(map[channel.Position]string)
-		for at, data := range acks {
-			copied[name][at] = data
-		}
+		copied[name] = maps.Clone(acks)
 	}
 	return copied
 }

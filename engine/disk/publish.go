@@ -258,7 +258,7 @@ func (e *Engine) keep(b *book, t *ticket, r *channel.PublishRequest, old stake, 
 		del(t.batch, entryKey(id, p.Key))
 		b.mu.entries--
 	}
-	set(t.batch, tallyKey(id), tally{p.Offset, b.mu.entries}.append(nil))
+	set(t.batch, tallyKey(id), tally{p.Offset, b.mu.entries}.encode())
 }
 
 // send has a ticket of a book written and makes its publication the top.

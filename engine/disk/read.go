@@ -157,7 +157,7 @@ func (e *Engine) wipe(b *book) (*ticket, error) {
 		delRange(t.batch, prefix, after(prefix))
 	}
 	if b.mu.meta.kind == channel.KindState {
-		set(t.batch, tallyKey(b.mu.meta.id), tally{top: b.mu.top}.append(nil))
+		set(t.batch, tallyKey(b.mu.meta.id), tally{top: b.mu.top}.encode())
 	}
 	b.mu.floor, b.mu.first, b.mu.bytes, b.mu.entries = b.mu.top, 0, 0, 0
 	b.mu.meta.floor = b.mu.top

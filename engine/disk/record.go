@@ -245,8 +245,8 @@ type idRecord struct {
 	expires int64
 }
 
-func (i idRecord) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(i.expires))
+func (i idRecord) encode() []byte {
+	b := binary.AppendUvarint(nil, uint64(i.expires))
 	b = binary.AppendUvarint(b, i.at.Offset)
 	return append(b, i.at.Epoch...)
 }
@@ -264,8 +264,8 @@ func parseID(b []byte) (idRecord, error) {
 // tally is the top and the number of entries of a state channel.
 type tally struct{ top, entries uint64 }
 
-func (t tally) append(b []byte) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(b, t.top), t.entries)
+func (t tally) encode() []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, t.top), t.entries)
 }
 
 func parseTally(b []byte) (tally, error) {
@@ -316,8 +316,8 @@ func (m meta) policy() *channel.Policy {
 	}
 }
 
-func (m meta) append(b []byte) []byte {
-	b = append(b, byte(m.kind), byte(m.terms.durability))
+func (m meta) encode() []byte {
+	b := []byte{byte(m.kind), byte(m.terms.durability)}
 	for _, n := range []uint64{
 		m.id, m.rebirth, m.top, m.floor, m.removals, uint64(m.used), uint64(m.visit),
 		uint64(m.terms.historySize), uint64(m.terms.historyTTL), uint64(m.terms.metaTTL),

@@ -96,7 +96,7 @@ func (e *Engine) write(b *book, batch *pebble.Batch, now int64, more bool) {
 		m.visit = visit
 		set(batch, visitKey(visit, m.id), []byte(b.name))
 	}
-	set(batch, metaKey(b.name), m.append(nil))
+	set(batch, metaKey(b.name), m.encode())
 }
 
 // due returns when something of the channel may have outlived its time.

@@ -66,7 +66,7 @@ func (e *Engine) sweepLoop() {
 
 // sweep lets go of what is due in a store; of what can wait where all is set.
 func (e *Engine) sweep(s *store, now int64, all bool) error {
-	if s.durable && e.health.err() != nil {
+	if s.durable && !e.health.good() {
 		return nil
 	}
 	err := e.endEntries(s, now)
@@ -111,7 +111,7 @@ func (e *Engine) settleEntries(p *channel.Policy) error {
 		return nil
 	}
 	s, now := e.storeOf(p), e.clock.now()
-	if s.due.Load() > now || s.durable && e.health.err() != nil {
+	if s.due.Load() > now || s.durable && !e.health.good() {
 		return nil
 	}
 	if err := e.endEntries(s, now); err != nil {
@@ -178,7 +178,7 @@ func (s *store) endings(now int64) ([]ending, error) {
 		due, rest, ok := splitDue(i.Key())
 		id, key, ok2 := splitNumber(rest)
 		name, err := i.ValueAndErr()
-		if err == nil && !(ok && ok2) {
+		if err == nil && (!ok || !ok2) {
 			err = errDamaged
 		}
 		if err != nil {
