@@ -108,7 +108,9 @@ js() {
     export CHROMIUM
     local work
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    # Expanded now: the trap runs after the function, where work is unknown.
+    # shellcheck disable=SC2064
+    trap "rm -rf '$work'" EXIT
     go build -o "$work/myelin" ./cmd/myelin
     cd e2e/js
     modules
