@@ -172,7 +172,9 @@ func TestAssemblerStops(t *testing.T) {
 func FuzzParseHeader(fz *testing.F) {
 	for _, b := range [][]byte{
 		text("x"), ping("y"), f{op: opBinary, payload: strings.Repeat("z", 300)}.bytes(), f{op: opClose, more: true}.bytes(),
-		f{op: opText, hasClaim: true, claims: math.MaxUint64}.bytes(), {}, {0x81},
+		f{op: opText, hasClaim: true, claims: math.MaxUint64}.bytes(),
+		{},
+		{0x81},
 	} {
 		fz.Add(b)
 	}

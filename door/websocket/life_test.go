@@ -399,7 +399,8 @@ func TestOthersGoOn(t *testing.T) {
 	s := newStage(t, conversationtest.Options{})
 	witness := s.listening(t)
 	for i, bad := range [][]byte{
-		{0xff, 0xff}, text("nonsense"), text(`{"id":3,"connect":{},"subscribe":{"channel":"a","token":"b"}}`), text("\xff"),
+		{0xff, 0xff},
+		text("nonsense"), text(`{"id":3,"connect":{},"subscribe":{"channel":"a","token":"b"}}`), text("\xff"),
 		f{op: opText, hasClaim: true, claims: 1 << 62}.bytes(), closing(0, ""),
 	} {
 		p := s.listening(t)
