@@ -67,7 +67,7 @@ func run(o options) error {
 
 	mux := http.NewServeMux()
 	mux.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, websocketConfig(o)))
-	listener, err := net.Listen("tcp", o.addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.addr)
 	if err != nil {
 		return err
 	}
