@@ -22,11 +22,20 @@
 // Order: a session sees the publications of a channel in the order of their
 // offsets, each once, all of them after the reply that begins its subscription
 // and before the word or the reply that ends it. Replies leave in the order
-// they were handed over; publications of the same moment may come after a reply
-// that was handed over behind them. Subscribing with a position gives exactly what was missed, then what
-// is live, with no gap and no duplicate, or says that it could not. A session
-// that may have missed something is told: it is unsubscribed with code 2500,
-// or disconnected with 3010 where the subscription was the server's.
+// they were handed over; publications of the same moment may come after a
+// reply that was handed over behind them. Subscribing with a position gives
+// exactly what was missed, then what is live, with no gap and no duplicate, or
+// says that it could not. A session that may have missed something of a
+// channel that keeps history is told: it is unsubscribed with code 2500, or
+// disconnected with 3010 where the subscription was the server's. Of a channel
+// that keeps none the hub knows only that a new epoch began.
+//
+// End: a client hears that its subscription or connection has ended when it
+// has, so that it may come back at once. When Close returns every connection
+// is closed and no goroutine is left.
+//
+// Slow clients: one that does not read costs one write and what its queue may
+// hold, and nobody else notices. One that reads slowly is left alone.
 //
 // Concurrency: methods of Hub and Session may be called from any goroutine,
 // except that a Subscription is used by one. A shard never blocks: it does not

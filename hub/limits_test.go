@@ -217,7 +217,7 @@ func TestFeedThatIsTooFast(t *testing.T) {
 					t.Fatal(err)
 				}
 				release := s.hold()
-				for range limit + 20_000 {
+				for range limit + 6_000 {
 					if _, err := e.Publish(t.Context(), &channel.PublishRequest{Channel: "log:x", Policy: policy, Data: []byte("1")}); err != nil {
 						t.Fatal(err)
 					}

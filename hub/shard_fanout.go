@@ -132,8 +132,15 @@ func (s *shard) fanout(p *part) {
 		for rest := p.batch; len(rest) > 0; {
 			run, joined := join(rest, l.form)
 			rest = rest[len(run):]
+			first, last := span(run)
 			for _, sb := range l.subs {
-				delivered += s.hand(sb, run, joined)
+				if first <= sb.last {
+					delivered += s.each(sb, run)
+					continue
+				}
+				sb.last = last
+				delivered += len(run)
+				s.queue(sb.session, joined)
 			}
 		}
 	}
@@ -177,16 +184,13 @@ func join(batch []*delivery, f Form) (run []*delivery, joined []byte) {
 	return batch[:n], joined
 }
 
-// hand hands a run to one subscription, all at once where all of it is news,
-// and returns how many it took.
-func (s *shard) hand(sb *sub, run []*delivery, joined []byte) int {
-	first := &run[0].event
-	if first.Kind != EventPublication || first.Pub.Offset <= sb.last {
-		return s.each(sb, run)
+// span returns the first and last offset of a run of publications. Another
+// event has offset 0, which is news to nobody: it goes to those who want it.
+func span(run []*delivery) (first, last uint64) {
+	if run[0].event.Kind != EventPublication {
+		return 0, 0
 	}
-	sb.last = run[len(run)-1].event.Pub.Offset
-	s.queue(sb.session, joined)
-	return len(run)
+	return run[0].event.Pub.Offset, run[len(run)-1].event.Pub.Offset
 }
 
 // each hands over what one subscription has not seen yet and wants, and
@@ -227,11 +231,13 @@ func (sb *sub) wants(e *Event) bool {
 
 // keep holds a batch back until the subscription is live.
 func (sb *sub) keep(batch []*delivery) {
-	if len(sb.held)+len(batch) > maxWaiting {
+	switch {
+	case sb.lost:
+	case len(sb.held)+len(batch) > maxWaiting:
 		sb.lost, sb.held = true, nil
-		return
+	default:
+		sb.held = append(sb.held, batch...)
 	}
-	sb.held = append(sb.held, batch...)
 }
 
 // attach puts a subscription among those that wait. What is delivered from
@@ -320,7 +326,7 @@ func (s *shard) insufficient(t *topic) {
 	gone = append(gone, p.private...)
 	p.private = nil
 	for _, sb := range p.waiting {
-		sb.lost = true
+		sb.lost, sb.held = true, nil
 	}
 	for _, sb := range gone {
 		sb.state = subGone

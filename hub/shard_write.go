@@ -60,30 +60,38 @@ func (sh *shard) flushSessions() {
 func (sh *shard) flush(s *Session) {
 	o := &s.out
 	o.dirty = false
-	p, more := o.first, o.more
-	o.first, o.more = nil, nil
-	if len(more) > 0 {
-		sh.hub.metrics.Joined.Add(int64(len(more)))
-		sh.scratch = append(sh.scratch[:0], p...)
-		for i, b := range more {
-			if len(sh.scratch)+len(b) > maxWrite {
-				if !sh.put(s, sh.scratch) {
-					return
-				}
-				sh.scratch = sh.scratch[:0]
-			}
-			sh.scratch = append(sh.scratch, b...)
-			more[i] = nil
-		}
-		p = sh.scratch
+	p := o.first
+	o.first = nil
+	ok := true
+	if len(o.more) > 0 {
+		p, ok = sh.merge(s, p)
 	}
-	if !sh.put(s, p) {
-		return
+	if ok && sh.put(s, p) {
+		sh.finish(s)
+	}
+}
+
+// merge joins what is queued behind p for one write. Where that is too much
+// for one it does those before the last.
+func (sh *shard) merge(s *Session, p []byte) ([]byte, bool) {
+	more := s.out.more
+	s.out.more = nil
+	sh.hub.metrics.Joined.Add(int64(len(more)))
+	sh.scratch = append(sh.scratch[:0], p...)
+	for i, b := range more {
+		if len(sh.scratch)+len(b) > maxWrite {
+			if !sh.put(s, sh.scratch) {
+				return nil, false
+			}
+			sh.scratch = sh.scratch[:0]
+		}
+		sh.scratch = append(sh.scratch, b...)
+		more[i] = nil
 	}
 	if cap(more) <= 16 {
-		o.more = more[:0]
+		s.out.more = more[:0]
 	}
-	sh.finish(s)
+	return sh.scratch, true
 }
 
 // finish closes the connection of a closing session when all is out.
@@ -104,7 +112,9 @@ func (sh *shard) put(s *Session, p []byte) bool {
 		return sh.hold(s, p)
 	}
 	rest, ok := sh.write(s, p)
-	o.backlog = append(o.backlog, rest...)
+	if len(rest) > 0 {
+		o.backlog = append(o.backlog, rest...)
+	}
 	return ok
 }
 
