@@ -265,7 +265,11 @@ func TestAfterTheEnd(t *testing.T) {
 		witness.subscribe("log:a")
 		p := w.connected(t, "")
 		p.expect("disconnect 3501", &command{})
+		handled := w.Metrics.Command("publish").Value()
 		p.expect("", &command{Id: 3, Publish: &protocol.PublishRequest{Channel: "log:a", Data: []byte(`1`)}})
+		if n := w.Metrics.Command("publish").Value(); n != handled {
+			t.Error("a command behind the last one was looked at")
+		}
 		if got := tell(witness.rest()); got != "" {
 			t.Errorf("a conversation that had ended brought about: %s", got)
 		}

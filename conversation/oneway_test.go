@@ -249,6 +249,40 @@ func TestResume(t *testing.T) {
 	})
 }
 
+// Resuming is the transport's own: the client need not ask to be recoverable.
+// What the server takes away is not resumed.
+func TestResumeUnasked(t *testing.T) {
+	stage(t, conversationtest.Options{}, func(t *testing.T, w *world) {
+		token := conversationtest.Token(t, claims{"sub": "u"})
+		l := w.listen(t, true)
+		err := l.conv.ConnectOneWay(&protocol.ConnectRequest{Token: token, Subs: map[string]*protocol.SubscribeRequest{
+			"log:a": {}, "log:b": {}, "plain:c": {},
+		}}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := func() int {
+			t.Helper()
+			_, n, err := conversation.ParseResume(l.lastID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		l.wants("connect")
+		if n := known(); n != 2 {
+			t.Errorf("%d channels can be resumed, want log:a and log:b", n)
+		}
+		if _, err := w.Hub.Unsubscribe(hub.Target{User: "u"}, "log:a"); err != nil {
+			t.Fatal(err)
+		}
+		l.wants("log:a unsubscribed 2000")
+		if n := known(); n != 1 {
+			t.Errorf("%d channels can be resumed, want log:b", n)
+		}
+	})
+}
+
 // What cannot be brought back is said to be lost, and the stream goes on.
 func TestResumeAfterLoss(t *testing.T) {
 	stage(t, conversationtest.Options{}, func(t *testing.T, w *world) {

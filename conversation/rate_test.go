@@ -1,11 +1,13 @@
 package conversation_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"myelin/conversation"
 	"myelin/conversation/conversationtest"
 	"myelin/hub"
 	"myelin/protocol"
@@ -158,6 +160,10 @@ func TestThrownOutAndStillTalking(t *testing.T) {
 		}
 		if got := tell(witness.rest()); got != "" {
 			t.Errorf("a client that was thrown out brought about %s", got)
+		}
+		p.conv.Close(hub.DisconnectConnectionClosed)
+		if err := w.Host.Emulate(res.Session, frame(w.format, ask(4))); !errors.Is(err, conversation.ErrNoSession) {
+			t.Errorf("after its door has closed it: %v", err)
 		}
 		p.conn.block(false)
 		if got := tell(p.rest()); got != "disconnect 3503" {

@@ -42,7 +42,7 @@ func TestResumeTokens(t *testing.T) {
 		"an endless offset":     encode(append(b[:9:9], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"...)),
 		"too large an offset":   encode(append(b[:9:9], "\x81\x80\x80\x80\x80\x80\x80\x10"...)),
 		"something behind":      encode(append(b, 0)),
-		"too long":              encode([]byte(strings.Repeat(string(b), 1+conversation.MaxResumeToken/len(b)))),
+		"too long":              encode(append([]byte{1}, strings.Repeat(string(entry), conversation.MaxResumeToken/len(entry))...)),
 	} {
 		if _, n, err := conversation.ParseResume(bad); err == nil {
 			t.Errorf("%s: read as %d channels", name, n)
