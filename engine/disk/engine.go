@@ -82,7 +82,10 @@ func Open(o Options) (*Engine, error) {
 // openStores opens both databases and has the one on disk take note of how it
 // was left.
 func (e *Engine) openStores(home *home) error {
-	guard := &guard{FS: e.options.FS, health: e.health, witness: home.witness, left: make(chan struct{})}
+	guard := &guard{
+		FS: e.options.FS, health: e.health, witness: home.witness, left: make(chan struct{}),
+		dir: e.options.FS.PathJoin(home.path, databaseDir),
+	}
 	disk, err := home.openDatabase(e.options, guard, e.health)
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ type guard struct {
 	vfs.FS
 	health  *health
 	witness *witness
+	// dir is where the database lives. What is written elsewhere, which is
+	// backups, is none of the guard's.
+	dir string
 	// armed is unset while the database opens, whose errors are told as they
 	// are.
 	armed atomic.Bool
@@ -49,6 +52,11 @@ func patient(name string) bool {
 	return !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".blob")
 }
 
+// ours reports whether a file belongs to the database.
+func (g *guard) ours(name string) bool {
+	return g.FS.PathDir(name) == g.dir || name == g.dir
+}
+
 // try does a thing to a file until it need not be done again.
 func (g *guard) try(name string, do func() error) error {
 	held := false
@@ -60,7 +68,7 @@ func (g *guard) try(name string, do func() error) error {
 			}
 			return nil
 		}
-		if !g.armed.Load() {
+		if !g.armed.Load() || !g.ours(name) {
 			return err
 		}
 		if !patient(name) {
@@ -92,12 +100,17 @@ func (g *guard) file(name string, open func() (vfs.File, error)) (vfs.File, erro
 	if err != nil {
 		return nil, err
 	}
+	if !g.ours(name) {
+		return f, nil
+	}
 	return &guarded{File: f, guard: g, name: name}, nil
 }
 
 // Create creates a file.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	g.witness.begin(name)
+	if g.ours(name) {
+		g.witness.begin(name)
+	}
 	return g.file(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
 }
 
@@ -111,6 +124,9 @@ func (g *guard) OpenDir(name string) (vfs.File, error) {
 	f, err := g.file(name, func() (vfs.File, error) { return g.FS.OpenDir(name) })
 	if err != nil {
 		return nil, err
+	}
+	if !g.ours(name) {
+		return f, nil
 	}
 	return &guardedDir{File: f, witness: g.witness}, nil
 }
@@ -136,7 +152,9 @@ func (g *guard) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 
 // Remove removes a file.
 func (g *guard) Remove(name string) error {
-	g.witness.end(name)
+	if g.ours(name) {
+		g.witness.end(name)
+	}
 	return g.FS.Remove(name)
 }
 

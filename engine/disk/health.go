@@ -93,14 +93,22 @@ func (h *health) err() error {
 	if h.mu.now == conditionGood {
 		return nil
 	}
-	return channel.ErrUnavailable.With(h.mu.now.words()).Wrap(h.mu.cause)
+	return channel.ErrUnavailable.With(h.words()).Wrap(h.mu.cause)
 }
 
 // unknown returns what to tell a publisher whose publication is under way.
 func (h *health) unknown() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return channel.ErrUnknownOutcome.With(h.mu.now.words()).Wrap(h.mu.cause)
+	return channel.ErrUnknownOutcome.With(h.words()).Wrap(h.mu.cause)
+}
+
+// words says what is wrong now. The lock is held.
+func (h *health) words() string {
+	if h.mu.now == conditionFailing && isFull(h.mu.cause) {
+		return conditionFull.words()
+	}
+	return h.mu.now.words()
 }
 
 // words says what is wrong and what would be right.

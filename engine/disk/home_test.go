@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"myelin/channel"
 	"myelin/engine/disk"
@@ -353,4 +355,46 @@ func TestBackup(t *testing.T) {
 		t.Errorf("after another restart the restored channel is at %v", now)
 	}
 	b.stop()
+}
+
+// TestAfterBackup holds that a backup leaves the directory as it was: what is
+// published after it survives a crash, and damage to it is noticed. And a disk
+// that has no room for a backup is not the engine's.
+func TestAfterBackup(t *testing.T) {
+	crashable := vfs.NewCrashableMem()
+	fs := newFailingFS(crashable)
+	r := start(t, disk.Options{FS: fs})
+	p := logPolicy(channel.DurabilitySync, 100)
+	r.publish("c", p, "1")
+	if err := r.Backup(t.Context(), "monday"); err != nil {
+		t.Fatal(err)
+	}
+	r.publish("c", p, "2")
+	fs.begin(func(op errorfs.Op) error {
+		if strings.HasPrefix(op.Path, "tuesday/db") {
+			return full(op)
+		}
+		return nil
+	})
+	if err := r.Backup(t.Context(), "tuesday"); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "remove tuesday") {
+		t.Errorf("a backup without room: %v", err)
+	}
+	at := r.publish("c", p, "3")
+	if err := r.Testify(); err != nil {
+		t.Fatal(err)
+	}
+	left := crashable.CrashClone(vfs.CrashCloneCfg{})
+	damaged := left.CrashClone(vfs.CrashCloneCfg{})
+	r.stop()
+	again := start(t, disk.Options{FS: left})
+	if res := again.since("c", p, channel.Position{}); res.Top != at.Position || datas(res.Pubs) != "1 2 3" {
+		t.Errorf("after a backup and a crash the channel is at %v with %q", res.Top, datas(res.Pubs))
+	}
+	again.stop()
+	for _, name := range files(t, damaged, "data/db", ".log") {
+		if err := damaged.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(t, disk.Options{FS: damaged}, "missing", "backup")
 }
