@@ -17,7 +17,7 @@ func TestSmallDisk(t *testing.T) {
 	if small == "" {
 		t.Skip("MYELIN_SMALL_DISK names no directory on a small disk")
 	}
-	dir, err := os.MkdirTemp(small, "engine-")
+	dir, err := os.MkdirTemp(small, "engine-") //nolint:usetesting // it has to be on that disk
 	if err != nil {
 		t.Fatal(err)
 	}
