@@ -17,7 +17,7 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 		return channel.Ack{}, err
 	}
 	defer e.end()
-	if err := checkOp(r.Policy, r); err != nil {
+	if err := r.Check(r.Policy); err != nil {
 		return channel.Ack{}, err
 	}
 	if err := admit(r.Channel, r.Policy); err != nil {
@@ -92,7 +92,7 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 		defer s.claims.Unlock()
 	}
 	if r.Policy != b.mu.policy {
-		if err := checkOp(b.mu.policy, r); err != nil {
+		if err := r.Check(b.mu.policy); err != nil {
 			return nil, channel.Ack{}, err
 		}
 	}

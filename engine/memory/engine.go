@@ -174,7 +174,3 @@ func conflict(key string, want, have uint64) error {
 func tooMany[N int | int64](what string, limit N) string {
 	return fmt.Sprintf("at most %d %s are allowed", limit, what)
 }
-
-func tooLong(what string, have, limit int) string {
-	return fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, have, limit)
-}

@@ -26,7 +26,7 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	if err := alive(ctx); err != nil {
 		return channel.Ack{}, err
 	}
-	if err := checkOp(r.Policy, r); err != nil {
+	if err := r.Check(r.Policy); err != nil {
 		return channel.Ack{}, err
 	}
 	t, err := e.open(r.Channel, r.Policy, toPublish)
@@ -54,7 +54,7 @@ func publishUnheard(t turn, r *channel.PublishRequest) channel.Ack {
 func (e *Engine) publish(t turn, r *channel.PublishRequest) (channel.Ack, error) {
 	b, p, now := t.b, t.b.mu.policy, t.now.mono
 	if p != r.Policy {
-		if err := checkOp(p, r); err != nil {
+		if err := r.Check(p); err != nil {
 			return channel.Ack{}, err
 		}
 	}
