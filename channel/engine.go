@@ -57,6 +57,10 @@ type Sink interface {
 	// Lost says that the continuity of a channel's feed is unknown from here:
 	// the Sink must Read to repair.
 	Lost(name string)
+	// Cleared says that another node had what was kept of a channel removed:
+	// the Sink forgets its copies of what came before. Only an engine that
+	// several nodes share calls it; who calls Remove himself knows.
+	Cleared(name string)
 }
 
 // Caps says what an engine can do.
@@ -119,6 +123,10 @@ type ReadRequest struct {
 	// Limit is how many publications at most; 0 asks only for the top, a
 	// negative one has no limit.
 	Limit int
+	// MaxBytes is where to stop: an answer holds at most so many bytes of
+	// data, but at least one publication. 0 has no limit. An answer that was
+	// cut ends before its Top.
+	MaxBytes int
 	// Reverse reads from new to old.
 	Reverse bool
 }

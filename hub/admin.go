@@ -124,12 +124,17 @@ func (h *Hub) HistoryRemove(ctx context.Context, name string) error {
 	if err := h.engine.Remove(ctx, name, ns.Policy); err != nil {
 		return err
 	}
+	h.Cleared(name)
+	return nil
+}
+
+// Cleared takes word from the engine that what was kept of a channel is gone.
+func (h *Hub) Cleared(name string) {
 	if t := h.topics.get(name); t != nil {
 		t.mu.Lock()
+		defer t.mu.Unlock()
 		t.mu.ring = ring{}
-		t.mu.Unlock()
 	}
-	return nil
 }
 
 // Target names sessions: those of a user, or one client, or that client only

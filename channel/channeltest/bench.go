@@ -14,6 +14,7 @@ type quiet struct{ n atomic.Int64 }
 
 func (q *quiet) Deliver(*channel.Publication) { q.n.Add(1) }
 func (q *quiet) Lost(string)                  {}
+func (q *quiet) Cleared(string)               {}
 
 // Benchmark measures the hot paths of an engine. "handoff" is what handing a
 // publication from one goroutine to another costs on the same machine at the

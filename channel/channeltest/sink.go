@@ -17,9 +17,11 @@ import (
 type recorder struct {
 	mu struct {
 		sync.Mutex
-		feeds  map[string]*feed
-		lost   map[string]int
-		faults []string
+		feeds map[string]*feed
+		lost  map[string]int
+		// cleared counts the calls of Cleared.
+		cleared map[string]int
+		faults  []string
 	}
 	closed atomic.Bool
 	// lossy says that Lost may be called.
@@ -42,6 +44,7 @@ func newRecorder() *recorder {
 	r := &recorder{}
 	r.mu.feeds = make(map[string]*feed)
 	r.mu.lost = make(map[string]int)
+	r.mu.cleared = make(map[string]int)
 	return r
 }
 
@@ -105,6 +108,16 @@ func (r *recorder) Lost(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.lost[name]++
+}
+
+// Cleared counts.
+func (r *recorder) Cleared(name string) {
+	if r.closed.Load() {
+		r.fault("Cleared for %q after Close returned", name)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.cleared[name]++
 }
 
 // losses returns how often Lost was called for a channel.

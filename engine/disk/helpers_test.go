@@ -56,6 +56,9 @@ func (r *rig) Lost(name string) {
 	r.mu.lost = append(r.mu.lost, name)
 }
 
+// Cleared is for engines that several nodes share.
+func (r *rig) Cleared(name string) { r.Lost(name) }
+
 // delivered returns what came on a channel.
 func (r *rig) delivered(name string) []*channel.Publication {
 	r.mu.Lock()

@@ -90,6 +90,7 @@ type deaf struct{}
 
 func (*deaf) Deliver(*channel.Publication) {}
 func (*deaf) Lost(string)                  {}
+func (*deaf) Cleared(string)               {}
 
 // told is one line of the publisher.
 type told struct {

@@ -25,6 +25,8 @@ type counting struct {
 
 func (c *counting) Lost(string) {}
 
+func (c *counting) Cleared(string) {}
+
 func (c *counting) Deliver(p *channel.Publication) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

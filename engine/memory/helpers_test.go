@@ -23,6 +23,9 @@ func (s *bench) Lost(name string) {
 	s.got = append(s.got, nil)
 }
 
+// Cleared is for engines that several nodes share.
+func (s *bench) Cleared(name string) { s.Lost(name) }
+
 // inBubble runs a test on an engine in virtual time.
 func inBubble(t *testing.T, o memory.Options, run func(s *bench)) {
 	t.Helper()

@@ -19,7 +19,7 @@ type floor struct {
 var floors = []floor{
 	{0, []string{"channel", "internal/*"}},
 	{1, []string{"protocol", "auth", "observe"}},
-	{2, []string{"hub"}},
+	{2, []string{"hub", "mesh"}},
 	{3, []string{"conversation"}},
 	{4, []string{"engine/*", "door/*", "process/*", "media", "edge"}},
 	{5, []string{"config", "console"}},

@@ -26,6 +26,7 @@ var libraries = []library{
 	{prefix: "go.yaml.in/yaml", rooms: []string{"config"}, testRooms: []string{"door/api"}},
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
 	{prefix: "github.com/cockroachdb/pebble", rooms: []string{"engine/disk"}},
+	{prefix: "github.com/nats-io", rooms: []string{"mesh", "engine/jetstream", "edge"}},
 	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},
 	{prefix: "go.uber.org/goleak", testOnly: true},
