@@ -228,19 +228,22 @@ func (m *model) position(i int) channel.Position {
 
 func (m *model) read(t *rapid.T) {
 	i := rapid.IntRange(0, len(m.log)).Draw(t, "since")
-	m.answers(i, rapid.SampledFrom([]int{-1, 0, 1, 3}).Draw(t, "limit"))
+	m.answers(i, rapid.SampledFrom([]int{-1, 0, 1, 3}).Draw(t, "limit"), rapid.IntRange(0, 6).Draw(t, "bytes"))
 }
 
 // answers holds what Read says after publication i against the model.
-func (m *model) answers(i, limit int) {
+func (m *model) answers(i, limit, most int) {
 	first := m.kept()
 	var want []*channel.Publication
+	bytes := 0
 	for _, l := range m.log[max(i, first):] {
-		if limit < 0 || len(want) < limit {
-			want = append(want, l.pub)
+		bytes += len(l.pub.Data)
+		if limit >= 0 && len(want) == limit || most > 0 && bytes > most && len(want) > 0 {
+			break
 		}
+		want = append(want, l.pub)
 	}
-	got := m.x.read(&channel.ReadRequest{Channel: m.name, Policy: m.p, Since: m.position(i), Limit: limit})
+	got := m.x.read(&channel.ReadRequest{Channel: m.name, Policy: m.p, Since: m.position(i), Limit: limit, MaxBytes: most})
 	what := fmt.Sprintf("read after publication %d of %d, of which %d are gone", i, len(m.log), first)
 	m.x.same(what, got.Pubs, want)
 	if got.Complete != (i >= first) || got.Top != m.position(len(m.log)) {
@@ -307,9 +310,9 @@ func (m *model) compare() {
 		}
 	}
 	first := m.kept()
-	m.answers(first, -1)
+	m.answers(first, -1, 0)
 	if first > 0 {
-		m.answers(first-1, -1)
+		m.answers(first-1, -1, 0)
 	}
 }
 

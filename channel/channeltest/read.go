@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"myelin/channel"
@@ -17,6 +18,8 @@ func readChecks() []check {
 		{"read/no-epoch", checkNoEpoch},
 		{"read/limit", checkReadLimit},
 		{"read/pages", checkReadPages},
+		{"read/bytes", checkReadBytes},
+		{"read/byte-pages", checkBytePages},
 		{"read/reverse", checkReverse},
 		{"read/ephemeral", checkReadEphemeral},
 		{"read/answer-is-mine", checkAnswerIsMine},
@@ -160,6 +163,81 @@ func checkReadPages(x *exam) {
 			}
 			if !slices.Equal(all, want) {
 				x.failf("pages of %d, reverse %v: %q", size, reverse, all)
+			}
+		}
+	}
+}
+
+// checkReadBytes stands on both sides of the edge of an answer in bytes.
+func checkReadBytes(x *exam) {
+	p := x.policy(5)
+	at := []channel.Position{x.top("bytes", p)}
+	data := func(i int) string { return strings.Repeat(fmt.Sprint(i), 10*i) }
+	for i := 1; i <= 6; i++ {
+		at = append(at, x.publish("bytes", p, data(i)).Position)
+	}
+	read := func(since, limit, most int, complete, reverse bool, want ...int) {
+		res := x.read(&channel.ReadRequest{
+			Channel: "bytes", Policy: p, Since: at[since], Limit: limit, MaxBytes: most, Reverse: reverse,
+		})
+		// Complete speaks of forward reads only.
+		res.Complete = res.Complete && !reverse
+		all := []string{}
+		for _, i := range want {
+			all = append(all, data(i))
+		}
+		x.answer(fmt.Sprintf("%d bytes after publication %d, limit %d, reverse %v", most, since, limit, reverse), res, at[6], complete, all...)
+	}
+	read(2, -1, 0, true, false, 3, 4, 5, 6)
+	read(2, -1, 1<<40, true, false, 3, 4, 5, 6)
+	read(2, -1, 180, true, false, 3, 4, 5, 6)
+	read(2, -1, 179, true, false, 3, 4, 5)
+	read(2, -1, 70, true, false, 3, 4)
+	read(2, -1, 69, true, false, 3)
+	read(2, -1, 1, true, false, 3)
+	read(2, 2, 120, true, false, 3, 4)
+	read(2, 3, 119, true, false, 3, 4)
+	read(2, 0, 1, true, false)
+	read(0, -1, 50, false, false, 2, 3)
+	read(6, -1, 1, true, false)
+	read(6, -1, 90, false, true, 5, 4)
+	read(6, -1, 89, false, true, 5)
+	read(6, -1, 1, false, true, 5)
+	read(6, 1, 90, false, true, 5)
+	read(6, 0, 90, false, true)
+}
+
+// checkBytePages reads page after page of so many bytes.
+func checkBytePages(x *exam) {
+	const total = 100
+	p := x.policy(total)
+	want := []string{}
+	for i := range total {
+		want = append(want, strings.Repeat("x", i*37%50)+fmt.Sprint(i))
+		x.publish("byte-pages", p, want[i])
+	}
+	top := x.top("byte-pages", p)
+	for _, most := range []int{1, 60, 400, 1 << 20} {
+		for _, reverse := range []bool{false, true} {
+			r := &channel.ReadRequest{Channel: "byte-pages", Policy: p, Limit: -1, MaxBytes: most, Reverse: reverse}
+			all := []string{}
+			for {
+				res := x.read(r)
+				if len(res.Pubs) == 0 {
+					break
+				}
+				page := datas(res.Pubs)
+				if size := len(strings.Join(page, "")); size > most && len(page) > 1 || res.Top != top {
+					x.failf("a page of %d bytes has %d in %d publications and top %v, want %v", most, size, len(page), res.Top, top)
+				}
+				all = append(all, page...)
+				r.Since = res.Pubs[len(res.Pubs)-1].Position
+			}
+			if reverse {
+				slices.Reverse(all)
+			}
+			if !slices.Equal(all, want) {
+				x.failf("pages of %d bytes, reverse %v: %q", most, reverse, all)
 			}
 		}
 	}

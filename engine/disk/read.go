@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -34,13 +33,10 @@ func (e *Engine) Read(ctx context.Context, r *channel.ReadRequest) (channel.Read
 	res, span, err := e.aim(b, r)
 	e.leave(b)
 	if err == nil && span.i != nil {
-		res.Pubs, err = span.read(r.Channel, res.Top.Epoch)
+		res.Pubs, err = span.read(r, res.Top.Epoch)
 	}
 	if err != nil {
 		return channel.ReadResult{}, e.failed(r.Channel, err)
-	}
-	if r.Reverse {
-		slices.Reverse(res.Pubs)
 	}
 	return res, nil
 }
@@ -89,31 +85,63 @@ func (e *Engine) aim(b *book, r *channel.ReadRequest) (channel.ReadResult, span,
 	return res, s, err
 }
 
-// read reads the publications, of which none may be missing.
-func (s span) read(name, epoch string) ([]*channel.Publication, error) {
-	pubs := make([]*channel.Publication, 0, s.to-s.from+1)
-	offset := s.from
-	for s.i.First(); s.i.Valid(); s.i.Next() {
-		value, err := s.i.ValueAndErr()
-		if err != nil {
-			return nil, errors.Join(err, s.i.Close())
+// readAhead is how many publications an answer makes room for before it is
+// known how many there will be.
+const readAhead = 1024
+
+// read reads the publications, of which none may be missing, in the order
+// that is asked for, and no further than the answer may be long.
+func (s span) read(r *channel.ReadRequest, epoch string) (pubs []*channel.Publication, err error) {
+	defer func() {
+		if err = errors.Join(err, s.i.Close()); err != nil {
+			pubs = nil
 		}
-		p, _, err := parsePub(value)
-		_, rest, _ := splitDue(s.i.Key())
-		if at, _, _ := splitNumber(rest); err != nil || at != offset {
-			return nil, errors.Join(fmt.Errorf("publication %d, found %d: %w", offset, at, errDamaged), s.i.Close())
-		}
-		p.Channel, p.Epoch, p.Offset, p.Prev = name, epoch, offset, offset-1
-		pubs = append(pubs, p)
-		offset++
+	}()
+	n := s.to - s.from + 1
+	if r.MaxBytes > 0 {
+		n = min(n, readAhead)
 	}
-	if err := errors.Join(s.i.Error(), s.i.Close()); err != nil {
+	pubs = make([]*channel.Publication, 0, n)
+	begin, next, offset, end, step := s.i.First, s.i.Next, s.from, s.to, uint64(1)
+	if r.Reverse {
+		begin, next, offset, end, step = s.i.Last, s.i.Prev, s.to, s.from, -step
+	}
+	bytes := 0
+	for ok := begin(); ok; ok = next() {
+		p, err := s.parse(offset)
+		if err != nil {
+			return nil, err
+		}
+		bytes += len(p.Data)
+		if r.MaxBytes > 0 && bytes > r.MaxBytes && len(pubs) > 0 {
+			return pubs, nil
+		}
+		p.Channel, p.Epoch, p.Offset, p.Prev = r.Channel, epoch, offset, offset-1
+		pubs = append(pubs, p)
+		offset += step
+	}
+	if err := s.i.Error(); err != nil {
 		return nil, err
 	}
-	if offset != s.to+1 {
+	if offset != end+step {
 		return nil, fmt.Errorf("publication %d, found none: %w", offset, errDamaged)
 	}
 	return pubs, nil
+}
+
+// parse reads the publication that the iterator is at, which must be that of
+// an offset.
+func (s span) parse(offset uint64) (*channel.Publication, error) {
+	value, err := s.i.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	p, _, err := parsePub(value)
+	_, rest, _ := splitDue(s.i.Key())
+	if at, _, _ := splitNumber(rest); err != nil || at != offset {
+		return nil, fmt.Errorf("publication %d, found %d: %w", offset, at, errDamaged)
+	}
+	return p, nil
 }
 
 // Remove forgets the kept publications and the entries of a channel, not its

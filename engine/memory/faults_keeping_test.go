@@ -95,6 +95,64 @@ func readFaults() []fault {
 	}
 }
 
+func byteFaults() []fault {
+	reads := func(tamper func(r *channel.ReadRequest)) func(b *bent) {
+		return func(b *bent) {
+			b.read = func(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
+				c := *r
+				tamper(&c)
+				return b.Engine.Read(ctx, &c)
+			}
+		}
+	}
+	return []fault{
+		{"the bytes of an answer are not looked at", reads(func(r *channel.ReadRequest) {
+			r.MaxBytes = 0
+		}), []string{"read/bytes", "read/byte-pages", "model/state"}},
+		{"the bytes of an answer are not looked at backwards", reads(func(r *channel.ReadRequest) {
+			if r.Reverse {
+				r.MaxBytes = 0
+			}
+		}), []string{"read/bytes", "read/byte-pages"}},
+		{"an answer may be a byte too long", reads(func(r *channel.ReadRequest) {
+			if r.MaxBytes > 0 {
+				r.MaxBytes++
+			}
+		}), []string{"read/bytes", "model/state"}},
+		{"an answer stops a byte early", reads(func(r *channel.ReadRequest) {
+			if r.MaxBytes > 0 {
+				r.MaxBytes = max(1, r.MaxBytes-1)
+			}
+		}), []string{"read/bytes"}},
+		{"no publications are one where bytes are limited", reads(func(r *channel.ReadRequest) {
+			if r.Limit == 0 && r.MaxBytes > 0 {
+				r.Limit = 1
+			}
+		}), []string{"read/bytes"}},
+		{"what is larger than an answer is left out", func(b *bent) {
+			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) {
+				if r.MaxBytes > 0 && len(res.Pubs) == 1 && len(res.Pubs[0].Data) > r.MaxBytes {
+					res.Pubs = nil
+				}
+			})
+		}, []string{"read/bytes", "read/byte-pages"}},
+		{"an answer that was cut is not said to be complete", func(b *bent) {
+			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) {
+				if n := len(res.Pubs); r.MaxBytes > 0 && n > 0 && res.Pubs[n-1].Position != res.Top {
+					res.Complete = false
+				}
+			})
+		}, []string{"read/bytes"}},
+		{"the top of an answer that was cut is its end", func(b *bent) {
+			b.results(func(r *channel.ReadRequest, res *channel.ReadResult) {
+				if n := len(res.Pubs); r.MaxBytes > 0 && n > 0 {
+					res.Top = res.Pubs[n-1].Position
+				}
+			})
+		}, []string{"read/bytes", "read/byte-pages"}},
+	}
+}
+
 func answerFaults() []fault {
 	return []fault{
 		{"answers share their list", sharesAnswers, []string{"read/answer-is-mine"}},

@@ -18,7 +18,7 @@ type fault struct {
 
 func faults() []fault {
 	return slices.Concat(
-		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), answerFaults(), idFaults(),
+		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), byteFaults(), answerFaults(), idFaults(),
 		stateFaults(), casFaults(), snapshotFaults(), refusalFaults(),
 	)
 }

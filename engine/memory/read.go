@@ -43,15 +43,7 @@ func (b *book) readOn(r *channel.ReadRequest) []*channel.Publication {
 	if floor := b.floor(); r.Since.Offset > floor {
 		from = int(r.Since.Offset - floor)
 	}
-	n := cut(b.mu.ring.len()-from, r.Limit)
-	if n == 0 {
-		return nil
-	}
-	pubs := make([]*channel.Publication, n)
-	for i := range pubs {
-		pubs[i] = &b.mu.ring.at(from + i).Publication
-	}
-	return pubs
+	return take(cut(b.mu.ring.len()-from, r.Limit), r.MaxBytes, func(i int) *kept { return b.mu.ring.at(from + i) })
 }
 
 // readBack returns what is kept before Since, newest first.
@@ -64,15 +56,36 @@ func (b *book) readBack(r *channel.ReadRequest) []*channel.Publication {
 		}
 		end = int(r.Since.Offset - floor - 1)
 	}
-	n := cut(end, r.Limit)
+	return take(cut(end, r.Limit), r.MaxBytes, func(i int) *kept { return b.mu.ring.at(end - 1 - i) })
+}
+
+// take returns the first n of what at gives, or as many as have no more than
+// maxBytes of data together, but at least one. 0 has no such limit.
+func take(n, maxBytes int, at func(i int) *kept) []*channel.Publication {
+	if maxBytes > 0 {
+		n = fitting(n, maxBytes, at)
+	}
 	if n == 0 {
 		return nil
 	}
 	pubs := make([]*channel.Publication, n)
 	for i := range pubs {
-		pubs[i] = &b.mu.ring.at(end - 1 - i).Publication
+		pubs[i] = &at(i).Publication
 	}
 	return pubs
+}
+
+// fitting returns how many of n have no more than maxBytes of data together,
+// but at least one.
+func fitting(n, maxBytes int, at func(i int) *kept) int {
+	bytes := 0
+	for i := range n {
+		bytes += len(at(i).Data)
+		if bytes > maxBytes && i > 0 {
+			return i
+		}
+	}
+	return n
 }
 
 // cut returns how many of n a limit lets through.
