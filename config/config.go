@@ -32,11 +32,13 @@ const DefaultNamespace = "default"
 type Config struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8000" form:"address" doc:"Address of the main listener: WebSocket, HTTP streaming, SSE, the HTTP API and the console. Port 0 takes a free one."`
 
+	Node       string               `yaml:"node" default:"" form:"node" zero:"chosen at the start" doc:"Name of this node, which it keeps over restarts: 1 to 64 letters, digits, -, _ and . within, no other node's. Empty: the host name with the jetstream engine, and a new one with every start otherwise."`
 	Admin      Admin                `yaml:"admin" doc:"The operator's listener: metrics, health and profiles."`
 	TLS        TLS                  `yaml:"tls" doc:"TLS on the main listener. Off while both files are empty."`
 	Auth       Auth                 `yaml:"auth" doc:"Who may connect."`
 	API        API                  `yaml:"api" doc:"The HTTP API. Off while there is no key."`
 	Engine     Engine               `yaml:"engine" doc:"What keeps the channels."`
+	Cluster    Cluster              `yaml:"cluster" doc:"The nodes that serve the same channels. Off while peers is empty. See [operating a cluster](cluster.md)."`
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"Policies, one for each set of channels. Channel chat:lobby is in namespace chat; a channel without a colon is in namespace default, which always exists. A channel of an unknown namespace is refused. A name is 1 to 64 letters, digits, - and _, and begins with a letter or digit."`
 	Client     Client               `yaml:"client" doc:"The life of one client connection."`
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
@@ -82,31 +84,11 @@ type API struct {
 	Insecure bool   `yaml:"insecure" default:"false" doc:"Answer without a key. On a loopback listener only."`
 }
 
-// Engine is what keeps the channels.
-type Engine struct {
-	Kind   string `yaml:"kind" default:"auto" enum:"auto|memory|disk" later:"jetstream" doc:"memory keeps channels in this process, disk in a directory of this node. auto: disk when disk.path is set, otherwise memory."`
-	Memory Memory `yaml:"memory" doc:"Bounds of the memory engine."`
-	Disk   Disk   `yaml:"disk" doc:"The disk engine."`
-}
-
-// Disk is where and how the disk engine keeps channels.
-type Disk struct {
-	Path          string   `yaml:"path" default:"" doc:"Directory of the data, made when it is missing. One server uses it at a time."`
-	FlushInterval Duration `yaml:"flush_interval" default:"50ms" min:"1ms" max:"10s" doc:"How much time of acknowledged publications a crash may take from channels of durability async."`
-	MaxChannels   int      `yaml:"max_channels" default:"1000000" min:"1" max:"100000000" doc:"Channels that may be in use at a time. A new one beyond is refused with error 106."`
-}
-
-// Memory bounds the memory engine.
-type Memory struct {
-	MaxChannels int  `yaml:"max_channels" default:"1000000" min:"1" max:"100000000" doc:"Channels that are known at a time, idle ones included; each takes about 200 bytes. A new one beyond is refused with error 106."`
-	MaxBytes    Size `yaml:"max_bytes" default:"1GiB" min:"1MiB" max:"1024GiB" doc:"Bytes that all histories together may take. A publication beyond is refused with error 106."`
-}
-
 // Namespace is the policy of a set of channels.
 type Namespace struct {
 	Kind         string   `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
 	History      History  `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
-	Durability   string   `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last disk.flush_interval, which clients are told. sync: kill -9 and power loss. auto: sync when there is history and the engine is disk, otherwise memory."`
+	Durability   string   `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last moments (disk.flush_interval, or the interval of NATS), which clients are told. sync: kill -9 and power loss, in a cluster those of a minority of nodes. auto: with history sync on the disk engine and on jetstream, async on NATS servers elsewhere that are not synced, and memory otherwise."`
 	Recover      Switch   `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
 	Presence     bool     `yaml:"presence" default:"false" doc:"Keep the list of who is subscribed."`
 	JoinLeave    bool     `yaml:"join_leave" default:"false" doc:"Tell subscribers who comes and goes."`
@@ -182,29 +164,6 @@ func (c *Config) Dev() {
 	for name, ns := range c.Namespaces {
 		c.Namespaces[name] = ns.dev()
 	}
-}
-
-// Kept returns the kind of engine in force, memory or disk.
-func (e Engine) Kept() string {
-	switch {
-	case e.Kind != "auto":
-		return e.Kind
-	case e.Disk.Path != "":
-		return "disk"
-	}
-	return "memory"
-}
-
-// Survives returns the durability in force with an engine, memory, async or
-// sync.
-func (n Namespace) Survives(e Engine) string {
-	switch {
-	case n.Durability != "auto":
-		return n.Durability
-	case e.Kept() == "disk" && n.History.Size > 0:
-		return "sync"
-	}
-	return "memory"
 }
 
 // Recovers says whether every subscription is recoverable.

@@ -111,7 +111,7 @@ func (f field) allowed() string {
 		return "list of " + f.form + "s"
 	case f.enum != nil:
 		return either(f.enum)
-	case f.form == "address":
+	case f.form == "address" || f.form == "peer":
 		s = "host:port"
 	case f.form == "url":
 		s = "URL"

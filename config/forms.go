@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -27,6 +28,14 @@ func checkForm(form, text string) *fault {
 		return checkOrigin(text)
 	case "url":
 		return checkURL(text)
+	case "NATS URL":
+		return checkNATS(text)
+	case "peer":
+		return checkPeer(text)
+	case "node":
+		return checkName(text, mostNode, "-_.")
+	case "prefix":
+		return checkName(text, mostPrefix, "-_")
 	case "secret":
 		if text == Redacted {
 			return faultf("%s is the placeholder that config print writes, not a secret", Redacted)
@@ -85,6 +94,61 @@ func checkURL(text string) *fault {
 		return faultf("expected an address such as https://example.com/keys")
 	case u.User != nil:
 		return faultf("the address must not hold a name or a password")
+	}
+	return nil
+}
+
+// checkNATS checks the address of a NATS server.
+func checkNATS(text string) *fault {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls":
+		return faultf("expected an address such as nats://10.0.0.5:4222 or tls://nats.example.com:4222")
+	case u.User != nil:
+		return faultf("the address must not hold a name or a password; use user and password, token or credentials_file")
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+		return faultf("the address ends with its port")
+	}
+	return nil
+}
+
+// checkPeer checks an address that others are reached at.
+func checkPeer(text string) *fault {
+	if f := checkAddress(text); f != nil {
+		f.suggestion = ""
+		return faultf("expected host:port such as 10.0.0.5:8002, got %s", quote(text))
+	}
+	if host, port, _ := net.SplitHostPort(text); host == "" || port == "0" {
+		return faultf("expected host:port such as 10.0.0.5:8002, got %s: others have to find it", quote(text))
+	}
+	return nil
+}
+
+// The longest name of a node, and the longest prefix.
+const (
+	mostNode   = 64
+	mostPrefix = 32
+)
+
+// checkName checks a name of ASCII letters, digits and some more characters,
+// which neither begin nor end it.
+func checkName(text string, most int, more string) *fault {
+	for i, r := range text {
+		alphanumeric := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !alphanumeric && (i == 0 || i == len(text)-1 || !strings.ContainsRune(more, r)) {
+			return faultf("%s cannot be used: letters, digits and %s within", quote(text), strings.Join(strings.Split(more, ""), " "))
+		}
+	}
+	if text == "" || len(text) > most {
+		return faultf("expected 1 to %d characters", most)
+	}
+	return nil
+}
+
+// CheckNode returns what is wrong with the name of a node, nil for nothing.
+func CheckNode(name string) error {
+	if f := checkName(name, mostNode, "-_."); f != nil {
+		return errors.New(f.message)
 	}
 	return nil
 }

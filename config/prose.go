@@ -24,7 +24,7 @@ const (
 		"a group may be set whole as `{size: 100, ttl: 5m}`.\n" +
 		"- A namespace in a variable is written in capitals, `MYELIN_NAMESPACES__CHAT__PRESENCE=true` for `chat`; " +
 		"a name with capitals is written as it is.\n" +
-		"- **Secrets** (`auth.tokens.hmac_secret`, `api.key`) are best given as variables, which keeps them out of files. " +
+		"- **Secrets** (`auth.tokens.hmac_secret`, `api.key`, `cluster.secret`, ...) are best given as variables, which keeps them out of files. " +
 		"No log and no error shows them.\n" +
 		"- Variables that Kubernetes adds for a Service called myelin (`MYELIN_SERVICE_HOST`, `MYELIN_PORT`, ...) are ignored; " +
 		"any other unknown variable that begins with `MYELIN_` is an error.\n\n" +
@@ -79,6 +79,25 @@ namespaces:
     history: {size: 50, ttl: 1h}
     subscribe: [token]
 log: {level: warn, format: json}
+` + "```\n\n" +
+		"One of three nodes that are one server; the others differ in `node`, or have other host names:\n\n" +
+		"```yaml\n" + `listen: 0.0.0.0:8000
+node: node-a
+cluster:
+  listen: 0.0.0.0:8002
+  peers: [node-a.example:8002, node-b.example:8002, node-c.example:8002]
+  secret: the-same-random-text-on-all-nodes
+  tls: {cert_file: node-a.crt, key_file: node-a.key, ca_file: nodes.crt}
+engine:
+  jetstream: {path: /var/lib/myelin}
+auth:
+  tokens: {hmac_secret: change-me-to-32-random-bytes-or-more}
+api:
+  key: another-long-random-text
+namespaces:
+  chat:
+    history: {size: 200, ttl: 24h}
+    subscribe: [user]
 ` + "```\n\n"
 
 	docsWho = "## Who may do what\n\n" +

@@ -66,9 +66,31 @@ func drawConfig(rt *rapid.T) *config.Config {
 	c.Limits.Queue = config.Size(rapid.Int64Range(int64(c.Limits.Message), 1<<30).Draw(rt, "queue"))
 	c.Limits.Connections = rapid.IntRange(1, 10_000_000).Draw(rt, "connections")
 	c.Drain.Grace = rapid.SampledFrom([]config.Duration{0, config.Duration(time.Second)}).Draw(rt, "grace")
+	drawKeeping(rt, c)
 	c.Log.Level = rapid.SampledFrom([]string{"debug", "info", "warn", "error"}).Draw(rt, "level")
 	c.Log.Format = rapid.SampledFrom([]string{"auto", "text", "json"}).Draw(rt, "format")
 	return c
+}
+
+// drawKeeping draws who keeps the channels.
+func drawKeeping(rt *rapid.T, c *config.Config) {
+	c.Node = rapid.SampledFrom([]string{"", "a", "node-1.example"}).Draw(rt, "node")
+	js := &c.Engine.JetStream
+	switch rapid.IntRange(0, 3).Draw(rt, "keeping") {
+	case 1:
+		c.Engine.Disk.Path = "/data"
+	case 2:
+		c.Cluster.Peers = []string{"10.0.0.1:8002", "[::1]:8002", "b.example:1"}
+		c.Cluster.Secret, c.Cluster.Advertise, js.Path = "0123456789abcdef", "a.example:8002", "./data"
+		c.Cluster.StorageNodes = rapid.SampledFrom([]int{3, 5}).Draw(rt, "storage nodes")
+		js.Replicas = rapid.SampledFrom([]int{0, 1, 3}).Draw(rt, "replicas")
+	case 3:
+		js.URL = []string{"nats://a:4222", "tls://b:4222"}
+		js.User, js.Password, js.CAFile, js.Synced = "1", "true", "ca.pem", rapid.Bool().Draw(rt, "synced")
+	}
+	if c.Kept() == "jetstream" {
+		c.Limits.Message = min(c.Limits.Message, 8*config.MiB)
+	}
 }
 
 func drawNamespace(rt *rapid.T) config.Namespace {

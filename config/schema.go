@@ -214,7 +214,7 @@ func (f field) checkText(text string) *fault {
 	if f.enum != nil {
 		return f.checkWord(text)
 	}
-	if text == "" && (f.zero != "" || f.form != "filled" && f.form != "address") {
+	if text == "" && (f.zero != "" || !slices.Contains([]string{"filled", "address", "prefix"}, f.form)) {
 		return nil
 	}
 	return checkForm(f.form, text)

@@ -82,14 +82,14 @@ func rules() []rule {
 		{"Something has to let clients or publishers in: a key for tokens, `api.key`, `auth.anonymous: true`, or `--dev`. A server that is open by accident does not start.", checkDoors},
 		{"`--dev` listens on loopback addresses only.", checkDev},
 		{"`api.insecure` needs a loopback listener, and no `api.key` beside it.", checkAPI},
-		{"`listen` and `admin.listen` differ.", checkListen},
+		{"`listen`, `admin.listen` and `cluster.listen` differ.", checkListen},
 		{"`tls.cert_file` and `tls.key_file` come together.", checkTLS},
 		{"`auth.tokens.audience` and `auth.tokens.issuer` need a key to check tokens with.", checkTokens},
 		{"`client.ping_interval` is in whole seconds and longer than `client.pong_timeout`.", checkPing},
 		{"`limits.message` fits into `limits.queue`.", checkQueue},
 		{"`drain.grace` is shorter than `drain.timeout`.", checkDrain},
 		{"There are at most 1000 namespaces, one of them `default`.", checkNamespaces},
-	}, namespaceRules()...)
+	}, slices.Concat(namespaceRules(), engineRules(), clusterRules())...)
 }
 
 func checkDoors(c *Config, report func(*fault, ...string)) {
@@ -117,6 +117,9 @@ func checkDev(c *Config, report func(*fault, ...string)) {
 	if c.Admin.Listen != "" && !Loopback(c.Admin.Listen) {
 		report(faultf(say, quote(c.Admin.Listen)), "admin.listen")
 	}
+	if c.Clustered() && !Loopback(c.Cluster.Listen) {
+		report(faultf(say, quote(c.Cluster.Listen)), "cluster.listen")
+	}
 }
 
 func checkAPI(c *Config, report func(*fault, ...string)) {
@@ -135,6 +138,9 @@ func checkListen(c *Config, report func(*fault, ...string)) {
 	_, port, err := net.SplitHostPort(c.Listen)
 	if err == nil && c.Listen == c.Admin.Listen && port != "0" {
 		report(faultf("both listeners have the address %s; give admin another one, or \"\" to switch it off", c.Listen), "admin.listen", "listen")
+	}
+	if c.Clustered() && (c.Cluster.Listen == c.Listen || c.Cluster.Listen == c.Admin.Listen) {
+		report(faultf("another listener has the address %s; the nodes need one of their own", c.Cluster.Listen), "cluster.listen", "listen", "admin.listen")
 	}
 }
 
@@ -213,8 +219,7 @@ func namespaceRules() []rule {
 	return []rule{
 		each("In a namespace, `recover: true` needs history.", checkRecover),
 		each("In a namespace, `history.meta_ttl` is not shorter than `history.ttl`.", checkMetaTTL),
-		{"In a namespace, `durability: async` and `sync` need the disk engine.", checkDurability},
-		{"`engine.kind: disk` needs `engine.disk.path`.", checkDiskPath},
+		{"In a namespace, `durability: async` and `sync` need an engine that keeps: disk or jetstream. On NATS servers elsewhere `sync` needs `engine.jetstream.synced: true`.", checkDurability},
 		each("In a namespace, `publish: [subscriber]` needs somebody who may subscribe.", checkSubscriber),
 		each("In a namespace, `nobody` stands alone in its list.", checkNobody),
 	}
@@ -230,24 +235,6 @@ func checkMetaTTL(n Namespace, report func(*fault, ...string)) {
 	if keep, ttl := n.History.MetaTTL, n.History.TTL; keep < ttl {
 		report(faultf("publications are kept for %v, but their channel's position only for %v; set history.meta_ttl to at least %v",
 			ttl, keep, ttl), "history.meta_ttl", "history.ttl")
-	}
-}
-
-func checkDurability(c *Config, report func(*fault, ...string)) {
-	if c.Engine.Kept() == "disk" {
-		return
-	}
-	for _, name := range sortedNames(c.Namespaces) {
-		if d := c.Namespaces[name].Durability; d == "async" || d == "sync" {
-			report(faultf("the memory engine cannot keep publications through a restart; set engine.disk.path, or use durability: memory"),
-				join("namespaces."+name, "durability"))
-		}
-	}
-}
-
-func checkDiskPath(c *Config, report func(*fault, ...string)) {
-	if c.Engine.Kind == "disk" && c.Engine.Disk.Path == "" {
-		report(faultf("the disk engine needs a directory; set engine.disk.path"), "engine.kind", "engine.disk.path")
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // newEngine returns the engine the configuration names.
 func newEngine(c *config.Config, log *slog.Logger) (channel.Engine, error) {
-	switch kind := c.Engine.Kept(); kind {
+	switch kind := c.Kept(); kind {
 	case "memory":
 		return memory.New(memory.Options{MaxChannels: c.Engine.Memory.MaxChannels, MaxBytes: int64(c.Engine.Memory.MaxBytes)}), nil
 	case "disk":
@@ -83,7 +83,7 @@ func newVerifier(c *config.Config, log *slog.Logger) (*auth.Verifier, error) {
 func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics, log *slog.Logger) (*hub.Hub, error) {
 	spaces := make(map[string]*hub.Namespace, len(c.Namespaces))
 	for name, ns := range c.Namespaces {
-		n, err := namespace(name, ns, durability(ns.Survives(c.Engine)))
+		n, err := namespace(name, ns, durability(c.Survives(ns)))
 		if err != nil {
 			return nil, err
 		}

@@ -71,7 +71,7 @@ func New(c *config.Config, o Options) (*Server, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth()}
-	s.metrics.Info(o.Version, c.Engine.Kept())
+	s.metrics.Info(o.Version, c.Kept())
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.assemble(); err != nil {
 		return nil, errors.Join(err, s.Close())
