@@ -8,7 +8,9 @@
 // checks as subtests, [Examine] runs one and returns what it found as an
 // error, so that the suite itself can be held against engines with planted
 // faults. [Benchmark] measures what an engine's hot paths cost beside a bare
-// hand-off between goroutines.
+// hand-off between goroutines. A [Network] joins buses in memory, a [MemBus]
+// each, for tests of what runs on several nodes; it loses, delays, cuts, pauses
+// and kills as it is told.
 //
 // # Promises
 //
