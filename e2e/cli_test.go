@@ -26,7 +26,7 @@ import (
 //
 //	start NAME serve|demo ARGS...  a server on free ports; sets $NAME_HTTP, $NAME_ADMIN,
 //	                               $NAME_ADDR and $MYELIN_URL
-//	signal NAME TERM|INT           sends it a signal
+//	signal NAME TERM|INT|KILL      sends it a signal
 //	ended NAME CODE                waits for its end
 //	says NAME REGEXP               waits until it has written that
 //	fails CODE COMMAND...          runs a command that must end with that code
@@ -91,8 +91,8 @@ func scriptStart(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func scriptSignal(ts *testscript.TestScript, _ bool, args []string) {
-	p := server(ts, args, 2, "signal NAME TERM|INT")
-	s, ok := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[1]]
+	p := server(ts, args, 2, "signal NAME TERM|INT|KILL")
+	s, ok := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}[args[1]]
 	if !ok {
 		ts.Fatalf("there is no signal %s", args[1])
 	}
@@ -225,7 +225,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	all := commands(t)
 	for _, name := range []string{
-		"serve", "demo", "config check", "config print", "config docs", "token", "pub", "sub", "bench", "health", "version",
+		"serve", "demo", "config check", "config print", "config docs", "token", "pub", "sub", "bench", "backup", "health", "version",
 	} {
 		if all[name] == "" {
 			t.Errorf("myelin --help does not list %s", name)

@@ -44,6 +44,7 @@ func (s *Server) mainRoutes() http.Handler {
 func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	s.operatorRoutes(mux)
+	mux.Handle("POST /backup", &backups{server: s})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -34,7 +34,7 @@ type demoCommand struct {
 func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	cfg, err := config.Load(config.Source{
 		Path: "(demo)", Bytes: []byte(demoConfig), Env: os.Environ(), Reserved: reserved(),
-		Set: append(dataKey(c.dir()), c.Set...), Dev: true,
+		Set: append(dataKeys(c.dir()), c.Set...), Dev: true,
 	})
 	if err != nil {
 		return usageError{err}
@@ -51,7 +51,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 		return errors.Join(err, srv.Close())
 	}
 	kept := "Nothing is kept when it stops."
-	if dir := cfg.Engine.Disk.Path; dir != "" {
+	if dir := cfg.Directory(); dir != "" {
 		kept = "What it keeps is in " + dir + "."
 	}
 	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n  %s\n\n", srv.Addr(), kept)

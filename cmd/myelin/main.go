@@ -31,6 +31,7 @@ type grammar struct {
 	Pub     pubCommand     `cmd:"" help:"Publish, from the command line or line by line from standard input."`
 	Sub     subCommand     `cmd:"" help:"Listen to channels."`
 	Bench   benchCommand   `cmd:"" help:"Measure a server that speaks the client protocol."`
+	Backup  backupCommand  `cmd:"" help:"Copy what a running server keeps into a directory."`
 	Health  healthCommand  `cmd:"" help:"Ask a server how it is."`
 	Version versionCommand `cmd:"" help:"Say what this is."`
 }

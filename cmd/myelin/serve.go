@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"myelin/config"
 	"myelin/observe"
@@ -19,13 +20,13 @@ var version = "dev"
 type configFlags struct {
 	Config string   `short:"c" help:"Configuration file (YAML)." placeholder:"FILE"`
 	Set    []string `help:"Set one key: a.b=v. May be repeated; wins over file and environment." placeholder:"KEY=VALUE" sep:"none"`
-	Data   string   `type:"path" placeholder:"DIR" help:"Keep channels in this directory, so that they survive a restart; the same as --set engine.disk.path=DIR."`
+	Data   string   `type:"path" placeholder:"DIR" help:"Keep channels in this directory, so that they survive a restart; the same as --set engine.disk.path=DIR, and --set engine.jetstream.path=DIR/jetstream for a cluster."`
 	Dev    bool     `help:"To try things out: loopback only, anonymous clients may do everything, the API needs no key."`
 }
 
 func (f *configFlags) load() (*config.Config, error) {
 	c, err := config.Load(config.Source{
-		Path: f.Config, Env: os.Environ(), Reserved: reserved(), Set: append(dataKey(f.Data), f.Set...), Dev: f.Dev,
+		Path: f.Config, Env: os.Environ(), Reserved: reserved(), Set: append(dataKeys(f.Data), f.Set...), Dev: f.Dev,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -33,12 +34,13 @@ func (f *configFlags) load() (*config.Config, error) {
 	return c, nil
 }
 
-// dataKey returns the override that --data stands for, none for none.
-func dataKey(dir string) []string {
+// dataKeys returns the overrides that --data stands for, none for none. The
+// engine in force takes one of them.
+func dataKeys(dir string) []string {
 	if dir == "" {
 		return nil
 	}
-	return []string{"engine.disk.path=" + dir}
+	return []string{"engine.disk.path=" + dir, "engine.jetstream.path=" + filepath.Join(dir, "jetstream")}
 }
 
 // reserved returns the variables that begin like configuration and are the
