@@ -2,15 +2,15 @@ package disk_test
 
 import (
 	"bufio"
-	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,209 +18,294 @@ import (
 	"myelin/engine/disk"
 )
 
-// killedDir is the variable that makes the test binary a publisher that waits
-// to be killed.
-const killedDir = "MYELIN_TEST_PUBLISH_IN"
-
-// killInterval is the flush interval of the publisher.
-const killInterval = 20 * time.Millisecond
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(killedDir); dir != "" {
-		publishUntilKilled(dir)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// killed returns the channels of a publisher that is killed.
-func killed() map[string]*channel.Policy {
-	return map[string]*channel.Policy{
-		"sync": logPolicy(channel.DurabilitySync, 1_000_000), "async": logPolicy(channel.DurabilityAsync, 1_000_000),
-		"memory": logPolicy(channel.DurabilityMemory, 1000), "slow": logPolicy(channel.DurabilityAsync, 1_000_000),
-	}
-}
-
-// publishUntilKilled writes a line for each publication that is acknowledged:
-// what the publisher was told, and when.
-func publishUntilKilled(dir string) {
-	fail := func(err error) {
-		fmt.Println("failed", err)
-		os.Exit(1)
-	}
-	e, err := disk.Open(disk.Options{Path: dir, FlushInterval: killInterval})
-	if err != nil {
-		fail(err)
-	}
-	if err := e.Start(context.Background(), &deaf{}); err != nil {
-		fail(err)
-	}
-	lines := make(chan string, 64)
-	life := rand.Uint32()
-	for name, p := range killed() {
-		workers, every := 4, time.Duration(0)
-		switch name {
-		case "slow":
-			workers, every = 1, 1100*time.Millisecond
-		case "async", "memory":
-			// Or there would be little else.
-			every = time.Millisecond
-		}
-		for w := range workers {
-			go func() {
-				for n := 0; ; n++ {
-					data := fmt.Sprintf("%d-%d-%d", life, w, n)
-					ack, err := e.Publish(context.Background(), &channel.PublishRequest{Channel: name, Policy: p, Data: []byte(data), ID: data})
-					if err != nil {
-						fail(err)
-					}
-					lines <- fmt.Sprintf("%s %s %d %s %d\n", name, ack.Epoch, ack.Offset, data, time.Now().UnixMilli())
-					time.Sleep(every)
-				}
-			}()
-		}
-	}
-	for line := range lines {
-		_, _ = io.WriteString(os.Stdout, line)
-	}
-}
-
-// deaf is a sink that hears nothing.
-type deaf struct{}
-
-func (*deaf) Deliver(*channel.Publication) {}
-func (*deaf) Lost(string)                  {}
-func (*deaf) Cleared(string)               {}
-
-// told is one line of the publisher.
+// told is an acknowledgement: what of, and when, in microseconds.
 type told struct {
-	at   channel.Position
-	data string
-	when int64
+	at    channel.Position
+	data  string
+	when  int64
+	round int
 }
 
-// runAndKill starts a publisher, kills it after so many lines and returns what
-// it was told, by channel, and the last moment of it.
-func runAndKill(t *testing.T, dir string, lines int) (all map[string][]told, last int64) {
+// reader is the subscriber of one channel, over all its lives.
+type reader struct {
+	name string
+	at   channel.Position
+	// first is where it began.
+	first channel.Position
+	seen  []string
+	// epochs are those it was given, by round.
+	epochs map[int]string
+	// anew is how often it was told that it had missed something.
+	anew int
+}
+
+// saga is what happened to a node that is killed again and again, as its
+// clients know it.
+type saga struct {
+	t    *testing.T
+	dir  string
+	next map[string]int
+	acks map[string][]told
+	// redone is how many retries found that the publication was there.
+	redone  int
+	readers map[string]*reader
+	// killed is when each round ended, in microseconds.
+	killed []int64
+}
+
+func newSaga(t *testing.T) *saga {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), killedDir+"="+dir)
+	s := &saga{
+		t: t, dir: filepath.Join(t.TempDir(), "data"), next: make(map[string]int),
+		acks: make(map[string][]told), readers: make(map[string]*reader),
+	}
+	for name := range roles() {
+		s.readers[name] = &reader{name: name, epochs: make(map[int]string)}
+	}
+	return s
+}
+
+// round starts a node, kills it and takes in what it said.
+func (s *saga) round(random *rand.Rand) {
+	s.t.Helper()
+	o := orders{Dir: s.dir, Next: s.next, Seen: make(map[string]channel.Position)}
+	if random.IntN(2) == 0 {
+		o.Memtable = 256 << 10
+	}
+	for name, r := range s.readers {
+		o.Seen[name] = r.at
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(s.t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), killedOrders+"="+string(text))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	all = make(map[string][]told)
-	scan := bufio.NewScanner(out)
-	for n := 0; scan.Scan(); n++ {
-		f := strings.Fields(scan.Text())
-		if len(f) != 5 {
-			t.Fatalf("the publisher says %q", scan.Text())
+	var killed atomic.Int64
+	kill := func() {
+		// Whoever is killed already stays so.
+		_ = cmd.Process.Kill()
+		killed.Store(time.Now().UnixMicro())
+	}
+	// Most are killed at work, some while they open or right after.
+	after := 1 + random.IntN(8000)
+	if random.IntN(4) == 0 {
+		after = 1 << 30
+		timer := time.AfterFunc(time.Duration(random.IntN(200))*time.Millisecond, kill)
+		defer timer.Stop()
+	}
+	r := bufio.NewReader(out)
+	for n := 1; ; n++ {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			// What was cut off nobody has read.
+			break
 		}
-		offset, err1 := strconv.ParseUint(f[2], 10, 64)
-		when, err2 := strconv.ParseInt(f[4], 10, 64)
-		if err1 != nil || err2 != nil {
-			t.Fatalf("the publisher says %q", scan.Text())
-		}
-		all[f[0]] = append(all[f[0]], told{channel.Position{Epoch: f[1], Offset: offset}, f[3], when})
-		last = max(last, when)
-		if n == lines {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
+		s.hear(strings.Fields(line), line)
+		if n == after {
+			kill()
 		}
 	}
-	if err := cmd.Wait(); err == nil {
-		t.Fatal("the publisher was not killed")
+	s.killed = append(s.killed, killed.Load())
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() > 0 {
+		s.t.Fatalf("round %d: the node was not killed: %v", len(s.killed), err)
 	}
-	return all, last
 }
 
-// TestKill kills a publishing process at a random moment, again and again on
-// the same directory: MYELIN_FAULT_ROUNDS times, or a few.
+// hear takes in one line of a node.
+func (s *saga) hear(f []string, line string) {
+	s.t.Helper()
+	var name, data string
+	var at channel.Position
+	var prev uint64
+	var yes bool
+	var when int64
+	var err error
+	switch f[0] {
+	case "ack":
+		_, err = fmt.Sscan(strings.Join(f[1:], " "), &name, &at.Epoch, &at.Offset, &yes, &data, &when)
+		s.acknowledged(name, told{at, data, when, len(s.killed)}, yes)
+	case "sub":
+		_, err = fmt.Sscan(strings.Join(f[1:], " "), &name, &at.Epoch, &at.Offset, &yes)
+		s.back(s.readers[name], at, yes)
+	case "got":
+		_, err = fmt.Sscan(strings.Join(f[1:], " "), &name, &at.Epoch, &at.Offset, &prev, &data)
+		s.got(s.readers[name], at, prev, data)
+	default:
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		s.t.Fatalf("the node says %q: %v", line, err)
+	}
+}
+
+func (s *saga) acknowledged(name string, a told, duplicate bool) {
+	var w, n int
+	if _, err := fmt.Sscanf(a.data, "%d-%d", &w, &n); err != nil {
+		s.t.Fatalf("%s: acknowledged %q", name, a.data)
+	}
+	if duplicate {
+		s.redone++
+	}
+	s.next[workerOf(name, w)] = n + 1
+	s.acks[name] = append(s.acks[name], a)
+}
+
+// back notes that the subscriber is back, and holds what it was told.
+func (s *saga) back(r *reader, at channel.Position, recovered bool) {
+	s.t.Helper()
+	was := r.at
+	r.epochs[len(s.killed)] = at.Epoch
+	switch {
+	case was.IsZero():
+		r.at, r.first = at, at
+	case recovered && at.Epoch == was.Epoch:
+	case recovered:
+		s.t.Errorf("%s: the subscriber is told that it missed nothing, and its epoch went from %s to %s", r.name, was.Epoch, at.Epoch)
+	case r.name == "sync:c" || r.name == "slow:c" || at.Epoch == was.Epoch:
+		s.t.Errorf("%s: round %d: the subscriber at %v is not recovered, the channel is at %v", r.name, len(s.killed), was, at)
+	default:
+		r.at = at
+		r.anew++
+	}
+}
+
+// got holds that a publication follows the one before it.
+func (s *saga) got(r *reader, at channel.Position, prev uint64, data string) {
+	s.t.Helper()
+	if at.Epoch != r.at.Epoch || prev != r.at.Offset || at.Offset != prev+1 {
+		s.t.Errorf("%s: round %d: the subscriber at %v got %v, prev %d", r.name, len(s.killed), r.at, at, prev)
+	}
+	r.at = at
+	r.seen = append(r.seen, data)
+}
+
+// verify opens the directory and holds it against what everybody was told. It
+// returns how many async publications are gone, and the greatest age of one
+// when its node was killed.
+func (s *saga) verify() (lost int, oldest time.Duration) {
+	s.t.Helper()
+	e := start(s.t, disk.Options{Path: s.dir, FlushInterval: killInterval})
+	defer e.stop()
+	for name, r := range roles() {
+		res := e.since(name, r.policy(), channel.Position{})
+		switch {
+		case name == "async:c":
+			lost, oldest = s.missing(name, res)
+		case name == "memory:c":
+			if acks := s.acks[name]; len(acks) > 0 && acks[len(acks)-1].at.Epoch == res.Top.Epoch {
+				s.t.Error("a channel in memory has survived in its epoch")
+			}
+		default:
+			s.exact(name, res)
+		}
+	}
+	return lost, oldest
+}
+
+// exact holds that a channel is in its first epoch, that all that was
+// acknowledged is where it was said to be, that each publisher's are there
+// once and in order, and that the subscriber has seen just that.
+func (s *saga) exact(name string, res channel.ReadResult) {
+	s.t.Helper()
+	r := s.readers[name]
+	if r.first.Epoch != "" && res.Top.Epoch != r.first.Epoch || !res.Complete {
+		s.t.Errorf("%s: the channel began in epoch %s and is at %v, complete %v", name, r.first.Epoch, res.Top, res.Complete)
+	}
+	for _, a := range s.acks[name] {
+		if i := a.at.Offset - 1; i >= uint64(len(res.Pubs)) || res.Pubs[i].Position != a.at || string(res.Pubs[i].Data) != a.data {
+			s.t.Errorf("%s: %q was acknowledged at %v and is not there", name, a.data, a.at)
+			return
+		}
+	}
+	count := make(map[int]int)
+	for _, p := range res.Pubs {
+		var w, n int
+		if _, err := fmt.Sscanf(string(p.Data), "%d-%d", &w, &n); err != nil || n != count[w] {
+			s.t.Errorf("%s: publication %d is %q, after %d of that publisher", name, p.Offset, p.Data, count[w])
+			return
+		}
+		count[w]++
+	}
+	for i, data := range r.seen {
+		if at := r.first.Offset + uint64(i); at >= uint64(len(res.Pubs)) || string(res.Pubs[at].Data) != data {
+			s.t.Errorf("%s: the subscriber saw %q at %d, which is not there", name, data, at+1)
+			return
+		}
+	}
+}
+
+// missing holds that what is gone of an async channel was announced by a new
+// epoch as soon as the next node was there.
+func (s *saga) missing(name string, res channel.ReadResult) (lost int, oldest time.Duration) {
+	s.t.Helper()
+	kept := make(map[string]int)
+	for _, p := range res.Pubs {
+		kept[string(p.Data)]++
+	}
+	r := s.readers[name]
+	for _, a := range s.acks[name] {
+		if kept[a.data] == 1 {
+			continue
+		}
+		if kept[a.data] > 1 {
+			s.t.Errorf("%s: %q is there %d times", name, a.data, kept[a.data])
+		}
+		lost++
+		oldest = max(oldest, time.Duration(s.killed[a.round]-a.when)*time.Microsecond)
+		after := res.Top.Epoch
+		for round := a.round + 1; round < len(s.killed); round++ {
+			if epoch := r.epochs[round]; epoch != "" {
+				after = epoch
+				break
+			}
+		}
+		if after == a.at.Epoch {
+			s.t.Errorf("%s: %q was acknowledged at %v and is gone, and the epoch goes on", name, a.data, a.at)
+		}
+	}
+	return lost, oldest
+}
+
+// TestKill kills a node at a random moment, again and again on the same
+// directory: MYELIN_FAULT_ROUNDS times, or a few. Its publishers retry what
+// they were not told of, its subscriber comes back with its positions.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	dir := filepath.Join(t.TempDir(), "data")
-	everTold := make(map[string][]told)
-	bumps, lost := 0, 0
-	n := rounds(t, 6)
-	for round := range n {
-		random := rand.New(rand.NewPCG(uint64(round), 3))
-		said, last := runAndKill(t, dir, 1+random.IntN(4000))
-		r := start(t, disk.Options{Path: dir, FlushInterval: killInterval})
-		for _, name := range []string{"sync", "slow"} {
-			everTold[name] = append(everTold[name], said[name]...)
-			if missing := absent(r, name, everTold[name]); len(missing) > 0 {
-				t.Errorf("round %d: %s: %d of %d acknowledged are not there: %v", round, name, len(missing), len(everTold[name]), missing[0])
-			}
+	s := newSaga(t)
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	n := rounds(t, 6, 3)
+	for range n {
+		s.round(random)
+		if random.IntN(4) == 0 {
+			s.verify()
 		}
-		lost += checkAsync(t, r, said["async"], last, &bumps)
-		for _, m := range said["memory"] {
-			if res := r.since("memory", killed()["memory"], m.at); res.Top.Epoch == m.at.Epoch {
-				t.Errorf("round %d: a channel in memory has survived in its epoch", round)
-			}
-			break
-		}
-		r.stop()
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d rounds: %d sync publications acknowledged, 0 lost; async channel got a new epoch %d times, %d publications lost", n, len(everTold["sync"]), bumps, lost)
-}
-
-// absent returns what was acknowledged and is not there, or is somewhere else,
-// or twice.
-func absent(r *rig, name string, acks []told) (missing []told) {
-	found := make(map[channel.Position]string)
-	seen := make(map[string]int)
-	for _, p := range r.since(name, killed()[name], channel.Position{}).Pubs {
-		found[p.Position] = string(p.Data)
-		seen[string(p.Data)]++
-	}
-	for _, a := range acks {
-		if found[a.at] != a.data || seen[a.data] != 1 {
-			missing = append(missing, a)
-		}
-	}
-	return missing
-}
-
-// checkAsync holds that what is lost of an async channel was acknowledged
-// within the interval before the kill, and that the epoch says so.
-func checkAsync(t *testing.T, r *rig, acks []told, last int64, bumps *int) (lost int) {
-	t.Helper()
-	if len(acks) == 0 {
-		return 0
-	}
-	res := r.since("async", killed()["async"], channel.Position{})
-	seen := make(map[string]bool)
-	for _, p := range res.Pubs {
-		seen[string(p.Data)] = true
-	}
-	bumped := res.Top.Epoch != acks[len(acks)-1].at.Epoch
-	if bumped {
-		*bumps++
-	}
+	lost, oldest := s.verify()
 	// A flush takes a while itself, and so does the way of a line.
-	slack := last - (killInterval + 2*time.Second).Milliseconds()
-	for _, a := range acks {
-		if seen[a.data] {
-			continue
-		}
-		lost++
-		if !bumped {
-			t.Errorf("an acknowledged async publication is gone and the epoch goes on: %v", a)
-		}
-		if a.when < slack {
-			t.Errorf("an async publication is gone that was acknowledged %d ms before the kill", last-a.when)
-		}
+	if oldest > killInterval+2*time.Second {
+		t.Errorf("an async publication is gone that was acknowledged %v before the kill", oldest)
 	}
-	return lost
+	for _, name := range []string{"sync:c", "async:c", "slow:c", "memory:c"} {
+		r := s.readers[name]
+		t.Logf("%s: %d acknowledged, %d seen by the subscriber, %d times told that it missed something", name, len(s.acks[name]), len(r.seen), r.anew)
+	}
+	t.Logf("%d rounds: %d retries found their publication there; async: %d lost, the oldest %v before the kill", n, s.redone, lost, oldest)
+	if sync := s.readers["sync:c"]; len(s.acks["sync:c"]) == 0 || len(sync.seen) == 0 {
+		t.Error("nothing was published, or nothing seen: the test did not test")
+	}
 }
 
 // TestSecondProcess holds that another process cannot open the directory.
@@ -230,8 +315,12 @@ func TestSecondProcess(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "data")
 	r := start(t, disk.Options{Path: dir})
+	text, err := json.Marshal(orders{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), killedDir+"="+dir)
+	cmd.Env = append(os.Environ(), killedOrders+"="+string(text))
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "in use by another process") {
 		t.Errorf("a second process: %v, %s", err, out)

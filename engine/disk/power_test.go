@@ -151,12 +151,15 @@ func judge(tb testing.TB, r *rig, before ledgerOf) (bumped int) {
 	return bumped
 }
 
-// rounds returns how often a test is to do it, more where the environment
-// says so.
-func rounds(tb testing.TB, usual int) int {
+// rounds returns how often a test is to do it: fewer under the race detector,
+// more where the environment says so.
+func rounds(tb testing.TB, usual, underRace int) int {
 	tb.Helper()
 	text := os.Getenv("MYELIN_FAULT_ROUNDS")
-	if text == "" {
+	switch {
+	case text == "" && raced:
+		return underRace
+	case text == "":
 		return usual
 	}
 	n, err := strconv.Atoi(text)
@@ -170,7 +173,7 @@ func rounds(tb testing.TB, usual int) int {
 // each disk. What was not synced is there or not, as chance has it.
 func TestPowerLoss(t *testing.T) {
 	bumped := 0
-	for round := range rounds(t, 12) {
+	for round := range rounds(t, 12, 4) {
 		seed := uint64(round)
 		random := rand.New(rand.NewPCG(seed, 7))
 		fs := vfs.NewCrashableMem()
