@@ -108,7 +108,16 @@ func TestKeySetThatHangs(t *testing.T) {
 		}
 	}
 
+	// A node that cannot check tokens gets no traffic where another one can.
+	if code := status(t, server.adminHTTP("/health/ready")); code != http.StatusServiceUnavailable {
+		t.Errorf("without keys it is ready with %d", code)
+	}
+	if code := status(t, server.adminHTTP("/health/live")); code != http.StatusOK {
+		t.Errorf("without keys it is alive with %d", code)
+	}
+
 	close(from.awake)
+	eventually(t, "it is ready", func() bool { return status(t, server.adminHTTP("/health/ready")) == http.StatusOK })
 	eventually(t, "a token of the key set is good", func() bool {
 		return strings.Contains(connectBy(w, signed), `"connect":{"client"`)
 	})

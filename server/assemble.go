@@ -13,7 +13,6 @@ import (
 	"myelin/engine/disk"
 	"myelin/engine/memory"
 	"myelin/hub"
-	"myelin/observe"
 )
 
 // newEngine returns the engine the configuration names.
@@ -79,8 +78,8 @@ func newVerifier(c *config.Config, log *slog.Logger) (*auth.Verifier, error) {
 	return v, nil
 }
 
-// newHub returns the hub with the namespaces of the configuration.
-func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics, log *slog.Logger) (*hub.Hub, error) {
+// newNamespaces returns the namespaces of the configuration.
+func newNamespaces(c *config.Config) (map[string]*hub.Namespace, error) {
 	spaces := make(map[string]*hub.Namespace, len(c.Namespaces))
 	for name, ns := range c.Namespaces {
 		n, err := namespace(name, ns, durability(c.Survives(ns)))
@@ -89,19 +88,24 @@ func newHub(c *config.Config, node string, e channel.Engine, m *observe.Metrics,
 		}
 		spaces[name] = n
 	}
-	l := c.Limits
+	return spaces, nil
+}
+
+// newHub returns the hub of the configuration.
+func (s *Server) newHub() *hub.Hub {
+	l, client := s.cfg.Limits, s.cfg.Client
 	return hub.New(hub.Options{
-		Node: node, Engine: e, Namespaces: spaces, Metrics: m, Logger: log,
-		PingInterval: time.Duration(c.Client.PingInterval),
-		PongTimeout:  time.Duration(c.Client.PongTimeout),
-		StaleAfter:   time.Duration(c.Client.StaleAfter),
-		ExpiredDelay: time.Duration(c.Client.ExpiredCloseDelay),
+		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Metrics: s.metrics, Logger: s.log,
+		PingInterval: time.Duration(client.PingInterval),
+		PongTimeout:  time.Duration(client.PongTimeout),
+		StaleAfter:   time.Duration(client.StaleAfter),
+		ExpiredDelay: time.Duration(client.ExpiredCloseDelay),
 		Limits: hub.Limits{
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
 			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead,
 		},
-	}), nil
+	})
 }
 
 // namespace translates one namespace.

@@ -44,9 +44,11 @@ type Server struct {
 	cfg     *config.Config
 	opts    Options
 	log     *slog.Logger
+	node    string
 	metrics *observe.Metrics
 	health  *observe.Health
 
+	spaces   map[string]*hub.Namespace
 	engine   channel.Engine
 	verifier *auth.Verifier
 	origins  *auth.Origins
@@ -57,6 +59,8 @@ type Server struct {
 	// ctx ends what the doors do, after the drain.
 	ctx  context.Context
 	stop context.CancelFunc
+	// started is closed once clients are served.
+	started chan struct{}
 
 	certificate     *tls.Certificate
 	crowd           crowd
@@ -64,23 +68,25 @@ type Server struct {
 	mainLn, adminLn net.Listener
 }
 
-// New assembles a server. It touches no address and no peer. Who does not Run
-// it closes it.
+// New assembles a server as far as its own machine goes. It touches no address
+// and no peer. Who does not Run it closes it.
 func New(c *config.Config, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth()}
+	s := &Server{
+		cfg: c, opts: o, log: o.Logger, metrics: observe.New(), health: observe.NewHealth(), started: make(chan struct{}),
+	}
 	s.metrics.Info(o.Version, c.Kept())
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	if err := s.assemble(); err != nil {
+	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// assemble builds the rooms from the ground up.
-func (s *Server) assemble() error {
+// prepare reads what the configuration names, and opens the engine.
+func (s *Server) prepare() error {
 	c := s.cfg
 	var err error
 	if s.origins, err = auth.NewOrigins(c.Auth.AllowedOrigins); err != nil {
@@ -89,18 +95,26 @@ func (s *Server) assemble() error {
 	if s.certificate, err = newCertificate(c); err != nil {
 		return err
 	}
+	if s.node, err = nodeID(c); err != nil {
+		return err
+	}
+	if s.spaces, err = newNamespaces(c); err != nil {
+		return err
+	}
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
 	if s.engine, err = newEngine(c, s.log); err != nil {
 		return err
 	}
-	if s.hub, err = newHub(c, nodeID(), s.engine, s.metrics, s.log); err != nil {
-		return err
-	}
-	if err := s.engine.Start(s.ctx, s.hub); err != nil {
-		return err
-	}
+	s.assemble()
+	return s.engine.Start(s.ctx, s.hub)
+}
+
+// assemble builds the rooms above the engine.
+func (s *Server) assemble() {
+	c := s.cfg
+	s.hub = s.newHub()
 	s.host = conversation.NewHost(s.ctx, conversation.Options{
 		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
 		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
@@ -114,16 +128,28 @@ func (s *Server) assemble() error {
 	if c.Admin.Listen != "" {
 		s.admin = s.httpServer(s.adminRoutes())
 	}
-	return nil
 }
 
-// nodeID names this process: where it runs, and which run of it.
-func nodeID() string {
+// nodeID returns the name that this node keeps. Where its data is its own a
+// name of this run will do: where it runs, and which run of it.
+func nodeID(c *config.Config) (string, error) {
+	if c.Node != "" {
+		return c.Node, nil
+	}
 	name, err := os.Hostname()
+	if c.Kept() == "jetstream" {
+		if err == nil {
+			err = config.CheckNode(name)
+		}
+		if err != nil {
+			return "", fmt.Errorf("node: the host name cannot be taken; set a name with --set node=NAME: %w", err)
+		}
+		return name, nil
+	}
 	if err != nil || name == "" {
 		name = "node"
 	}
-	return name + "-" + rand.Text()[:8]
+	return name + "-" + rand.Text()[:8], nil
 }
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
@@ -188,7 +214,9 @@ func (s *Server) Run(ctx context.Context) error {
 		serving.Go(func() { failed <- s.admin.Serve(s.adminLn) })
 	}
 	s.warnOfDescriptors()
-	s.health.Started()
+	s.lookAround()
+	serving.Go(s.attend)
+	s.begin()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -201,6 +229,19 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	return drained
 }
+
+// begin says that clients are served.
+func (s *Server) begin() {
+	s.health.Started()
+	close(s.started)
+	s.log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, s.mainLn.Addr().String())
+	if s.adminLn != nil {
+		s.log.Info("serving", observe.KeyListener, "admin", observe.KeyAddr, s.adminLn.Addr().String())
+	}
+}
+
+// Started returns a channel that is closed once clients are served.
+func (s *Server) Started() <-chan struct{} { return s.started }
 
 func (s *Server) serve(srv *http.Server, ln net.Listener) error {
 	if s.certificate != nil {

@@ -72,10 +72,6 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if c.Dev {
 		fmt.Fprintf(s.err, "myelin %s --dev: everybody on this machine may do everything. http://%s\n", version, srv.Addr())
 	}
-	log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, srv.Addr().String())
-	if admin := srv.AdminAddr(); admin != nil {
-		log.Info("serving", observe.KeyListener, "admin", observe.KeyAddr, admin.String())
-	}
 	return srv.Run(ctx)
 }
 

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"errors"
+	"time"
+)
+
+// attendPause is how often the server asks its parts how they are.
+const attendPause = time.Second
+
+// errNoKeys is what the health says while no token could be checked.
+var errNoKeys = errors.New("the key set of auth.tokens.jwks_url has not been fetched yet; no token can be checked")
+
+// attend keeps the health up to date until the server ends.
+func (s *Server) attend() {
+	tick := time.NewTicker(attendPause)
+	defer tick.Stop()
+	for {
+		s.lookAround()
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// lookAround asks the parts that may be unwell while the process is not.
+func (s *Server) lookAround() {
+	var keys error
+	if !s.verifier.Ready() {
+		keys = errNoKeys
+	}
+	s.health.Set("tokens", keys)
+}
