@@ -20,6 +20,7 @@ func modelChecks() []check {
 // against a model of what the contract says. rapid finds a short script that
 // fails, if there is one.
 func checkModel(x *exam) {
+	x.needState()
 	serial := 0
 	rapid.Check(&rapidTB{x: x}, func(t *rapid.T) {
 		serial++

@@ -1,0 +1,215 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"myelin/channel"
+)
+
+const (
+	// batchSize is how many messages one request asks a stream for.
+	batchSize = 512
+	// batchBytes is after how many bytes a stream stops answering one request.
+	batchBytes = 4 << 20
+	// fetchTimeout is how long a stream may take to answer a request before it
+	// is asked again.
+	fetchTimeout = 2 * time.Second
+)
+
+// fetcher asks streams for messages and sorts the answers by request.
+type fetcher struct {
+	conn   *nats.Conn
+	prefix string
+	sub    *nats.Subscription
+	mu     struct {
+		sync.Mutex
+		serial  uint64
+		waiting map[string]*answer
+	}
+}
+
+// answer gathers what one request is answered with.
+type answer struct {
+	msgs []*nats.Msg
+	done chan struct{}
+}
+
+func newFetcher(conn *nats.Conn) *fetcher {
+	t := &fetcher{conn: conn, prefix: conn.NewInbox() + "."}
+	t.mu.waiting = make(map[string]*answer)
+	return t
+}
+
+func (t *fetcher) start() (err error) {
+	t.sub, err = t.conn.Subscribe(t.prefix+"*", t.take)
+	return err
+}
+
+func (t *fetcher) close() {
+	if t.sub != nil {
+		// It fails only where the connection is gone, and the subscription with it.
+		_ = t.sub.Unsubscribe()
+	}
+}
+
+// take sorts in one message of an answer, the last of which has a status.
+func (t *fetcher) take(m *nats.Msg) {
+	token := strings.TrimPrefix(m.Subject, t.prefix)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.mu.waiting[token]
+	if a == nil || len(a.msgs) > batchSize {
+		return
+	}
+	a.msgs = append(a.msgs, m)
+	if m.Header.Get("Status") != "" {
+		delete(t.mu.waiting, token)
+		close(a.done)
+	}
+}
+
+// batch is a part of what a stream holds.
+type batch struct {
+	msgs []message
+	// pending is how many more there are.
+	pending uint64
+	// whole says that the stream answered without an eviction in between that
+	// could have made a hole.
+	initial uint64
+}
+
+// query is a direct get request.
+type query struct {
+	Sequence uint64   `json:"seq,omitempty"`
+	Next     string   `json:"next_by_subj,omitempty"`
+	LastOf   []string `json:"multi_last,omitempty"`
+	UpTo     uint64   `json:"up_to_seq,omitempty"`
+	Batch    int      `json:"batch,omitempty"`
+	MaxBytes int      `json:"max_bytes,omitempty"`
+}
+
+// errNoAnswer says that nobody who holds the stream has answered.
+var errNoAnswer = errors.New("nobody who holds the stream has answered")
+
+// get asks whoever holds the stream. The answer may be one from a moment ago.
+func (t *fetcher) get(ctx context.Context, stream string, q query) (batch, error) {
+	q.Batch, q.MaxBytes = batchSize, batchBytes
+	body, err := json.Marshal(q)
+	if err != nil {
+		return batch{}, err
+	}
+	a := &answer{done: make(chan struct{})}
+	t.mu.Lock()
+	t.mu.serial++
+	token := strconv.FormatUint(t.mu.serial, 36)
+	t.mu.waiting[token] = a
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.mu.waiting, token)
+	}()
+	if err := t.conn.PublishRequest("$JS.API.DIRECT.GET."+stream, t.prefix+token, body); err != nil {
+		return batch{}, err
+	}
+	timer := time.NewTimer(fetchTimeout)
+	defer timer.Stop()
+	select {
+	case <-a.done:
+		return readBatch(a.msgs)
+	case <-timer.C:
+		return batch{}, errNoAnswer
+	case <-ctx.Done():
+		return batch{}, ctx.Err()
+	}
+}
+
+// readBatch reads an answer, whose last message says how it ended.
+func readBatch(msgs []*nats.Msg) (batch, error) {
+	end := msgs[len(msgs)-1]
+	switch status := end.Header.Get("Status"); status {
+	case "204":
+	case "404":
+		return batch{}, nil
+	case "503":
+		return batch{}, errNoAnswer
+	default:
+		return batch{}, channel.ErrInternal.Wrap(fmt.Errorf("direct get: %s %s", status, end.Header.Get("Description")))
+	}
+	b := batch{pending: number(end.Header.Get("Nats-Num-Pending"))}
+	for _, m := range msgs[:len(msgs)-1] {
+		if b.initial == 0 {
+			b.initial = number(m.Header.Get("Nats-Num-Pending")) + 1
+		}
+		msg, err := readMessage(m)
+		if err != nil {
+			return batch{}, channel.ErrInternal.Wrap(err)
+		}
+		b.msgs = append(b.msgs, msg)
+	}
+	return b, nil
+}
+
+// last asks the leader of a stream for the last message of a subject, which
+// may have a wildcard. The answer is from now.
+func (t *fetcher) last(ctx context.Context, stream, subject string) (msg message, ok bool, err error) {
+	body, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return message{}, false, err
+	}
+	attempt, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	m, err := t.conn.RequestWithContext(attempt, "$JS.API.STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		if ctx.Err() == nil {
+			err = errors.Join(errNoAnswer, err)
+		}
+		return message{}, false, err
+	}
+	return readLast(m.Data)
+}
+
+// codeNoMessage is what a stream answers with where there is no such message.
+const codeNoMessage = 10037
+
+// readLast reads what the leader answered.
+func readLast(b []byte) (msg message, ok bool, err error) {
+	var a struct {
+		Error *struct {
+			ErrCode     int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+		Message *struct {
+			Sequence uint64    `json:"seq"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return message{}, false, channel.ErrInternal.Wrap(err)
+	}
+	if a.Error != nil {
+		if a.Error.ErrCode == codeNoMessage {
+			return message{}, false, nil
+		}
+		return message{}, false, fmt.Errorf("%w: jetstream error %d: %s", errNoAnswer, a.Error.ErrCode, a.Error.Description)
+	}
+	if a.Message == nil {
+		return message{}, false, channel.ErrInternal.Wrap(errors.New("an answer without a message"))
+	}
+	f, err := decode(a.Message.Data)
+	msg = message{frame: f, sequence: a.Message.Sequence, at: a.Message.Time.UnixNano()}
+	if err != nil {
+		return msg, true, channel.ErrInternal.Wrap(err)
+	}
+	return msg, true, nil
+}
