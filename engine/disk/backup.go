@@ -7,14 +7,20 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"myelin/channel"
 )
 
 // Backup writes a consistent copy of the directory to dir, which must be empty
 // or missing, while the engine runs. It holds everything that was acknowledged
-// on disk when it was called. To restore it, open it, or a copy of it: all
-// epochs change then, as what came after it is not there.
+// on disk when it was called. Tables are shared by hard links where dir is on
+// the same file system, so a backup is safe only when it was copied to another
+// disk.
+//
+// To restore it, open a copy of it, or itself. It says that it is a backup
+// until it was opened: each copy then gets epochs of its own, as what came
+// after it is not there, and they stay.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	if err := e.begin(ctx); err != nil {
 		return err
@@ -34,12 +40,24 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return channel.ErrUnavailable.With("the directory " + dir + " cannot be made").Wrap(err)
 	}
-	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
-		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
-	}
-	id := identity{Product: product, Format: formatVersion, State: stateBackup, Created: time.Now().UTC()}
-	if err := writeIdentity(fs, dir, id); err != nil {
+	if err := e.copyTo(fs, dir); err != nil {
 		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
 	}
 	return nil
+}
+
+// copyTo makes the copy. It becomes a backup with its last step.
+func (e *Engine) copyTo(fs vfs.FS, dir string) error {
+	id := identity{Product: product, Format: formatVersion, State: stateUnfinished, Created: time.Now().UTC()}
+	if err := writeIdentity(fs, dir, id); err != nil {
+		return err
+	}
+	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
+		return err
+	}
+	if err := testifyFor(fs, dir); err != nil {
+		return err
+	}
+	id.State = stateBackup
+	return writeIdentity(fs, dir, id)
 }

@@ -51,10 +51,20 @@
 // subscription writes nothing and a restart finds the same. The season goes up
 // with every channel that is forgotten, so that no derived epoch comes back.
 //
-// What is opened from a backup has other epochs than what it was copied from,
-// as what came after the copy is not there. A copy of the directory that was
-// made by other means cannot be told from the directory itself: it must not
-// take the place of a newer one.
+// # Backups
+//
+// [Engine.Backup] makes a copy that says that it is one, with the checksums of
+// its logs. When it is opened, everything in it gets other epochs than what it
+// was copied from, as what came after the copy is not there: nobody who knows
+// more than the copy is told that he missed nothing. The new birth from which
+// the epochs follow is on disk before the note that the copy is a backup goes,
+// and both are before anybody can see a channel; so whatever happens at the first
+// opening, no old epoch comes back and none that was seen changes. Copies of one
+// backup are born apart, and the original knows nothing of it. A backup that
+// was not finished is refused.
+//
+// A copy of the directory that was made by other means cannot be told from the
+// directory itself: it must not take the place of a newer one.
 //
 // # Keeping
 //
@@ -83,8 +93,9 @@
 // for reading, until a restart. Goroutines that are in such a write stay in it.
 //
 // A directory that is another program's, of a newer format, in use or damaged is
-// refused by Open with words, and left as it is. Damage that is found later is an
-// error of the call that found it, and never a shorter answer. A log that was cut
+// refused by Open with words, and what is in it stays: with the damaged file as it
+// was, all is there again. Damage that is found later is an error of the call that
+// found it, and never another or a shorter answer. A log that was cut
 // off or changed after a crash is told from one that the crash cut off by the
 // witness, a file beside the database that says four times a second how much of
 // each log is on disk, with its checksum; what came to the disk in the last

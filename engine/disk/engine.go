@@ -57,7 +57,7 @@ const (
 
 // Open opens the directory, or makes it, and returns an engine that waits for
 // Start. An error says what is wrong with the directory and what to do; what
-// is in it has not been touched then.
+// is in it is not lost then.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
 	home, err := enterHome(o)

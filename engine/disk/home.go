@@ -35,6 +35,8 @@ const (
 	stateNew = "new"
 	// stateReady: the database is there; if not, it was lost.
 	stateReady = "ready"
+	// stateUnfinished: Backup has begun to make a copy here.
+	stateUnfinished = "unfinished backup"
 	// stateBackup: a copy that was made by Backup. Opening it is a return to
 	// an earlier time, so all epochs change.
 	stateBackup = "backup"
@@ -153,6 +155,8 @@ func (h *home) readIdentity() error {
 	}
 	switch id.State {
 	case stateNew, stateReady, stateBackup:
+	case stateUnfinished:
+		return wrong(h.path, "is a backup that was not finished; remove it, and make another one", nil)
 	default:
 		return wrong(h.path, "has a damaged "+identityFile+"; restore it from a backup", nil)
 	}
@@ -196,10 +200,16 @@ func (h *home) openDatabase(o Options, g *guard, health *health) (*store, error)
 // hear holds the database against what the witness says.
 func (h *home) hear(dir string) error {
 	last, err := h.witness.recall()
-	if err != nil || len(last.Files) == 0 || h.identity.State != stateReady {
+	switch {
+	case err != nil || h.identity.State == stateNew:
 		return err
+	case len(last.Files) > 0:
+		return last.verify(h.fs, dir)
+	case h.identity.State == stateBackup:
+		return fmt.Errorf("%s is missing or damaged", witnessFile)
+	default:
+		return nil
 	}
-	return last.verify(h.fs, dir)
 }
 
 // openPebble opens a database. What makes it give up is an error here.
@@ -213,7 +223,8 @@ func openPebble(dir string, options *pebble.Options) (db *pebble.DB, err error) 
 }
 
 // settle migrates the database, gives one that was restored a new birth, and
-// notes that it is there.
+// notes that it is there. The birth is on disk before the note that it need
+// not be done again, and nobody has seen the database before both are.
 func (h *home) settle(s *store) error {
 	if err := h.migrate(s, formatVersion, migrations()); err != nil {
 		return err

@@ -90,9 +90,9 @@ func (s *saga) round(random *rand.Rand) {
 	}
 	var killed atomic.Int64
 	kill := func() {
+		killed.CompareAndSwap(0, time.Now().UnixMicro())
 		// Whoever is killed already stays so.
 		_ = cmd.Process.Kill()
-		killed.Store(time.Now().UnixMicro())
 	}
 	// Most are killed at work, some while they open or right after.
 	after := 1 + random.IntN(8000)
@@ -196,10 +196,10 @@ func (s *saga) verify() (lost int, oldest time.Duration) {
 	defer e.stop()
 	for name, r := range roles() {
 		res := e.since(name, r.policy(), channel.Position{})
-		switch {
-		case name == "async:c":
+		switch name {
+		case "async:c":
 			lost, oldest = s.missing(name, res)
-		case name == "memory:c":
+		case "memory:c":
 			if acks := s.acks[name]; len(acks) > 0 && acks[len(acks)-1].at.Epoch == res.Top.Epoch {
 				s.t.Error("a channel in memory has survived in its epoch")
 			}

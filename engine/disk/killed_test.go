@@ -187,4 +187,3 @@ type deaf struct{}
 func (*deaf) Deliver(*channel.Publication) {}
 func (*deaf) Lost(string)                  {}
 func (*deaf) Cleared(string)               {}
-

@@ -210,6 +210,33 @@ func (w *witness) testify() error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// testifyFor has a copy of a database testified for as it is, so that it can
+// be held against it when it is opened.
+func testifyFor(fs vfs.FS, home string) error {
+	dir := fs.PathJoin(home, databaseDir)
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	w := newWitness(fs, home)
+	for _, name := range names {
+		if !witnessed(name) {
+			continue
+		}
+		file := fs.PathJoin(dir, name)
+		info, err := fs.Stat(file)
+		if err != nil {
+			return err
+		}
+		sum, err := sumFile(fs, file, info.Size())
+		if err != nil {
+			return err
+		}
+		w.mu.files[name] = &testified{Name: name, Size: info.Size(), Sum: sum, anchored: true}
+	}
+	return w.testify()
+}
+
 func appendSlot(text []byte) ([]byte, error) {
 	if len(text) > slotSize-8 {
 		return nil, fmt.Errorf("a testimony of %d bytes, at most %d have room", len(text), slotSize-8)
