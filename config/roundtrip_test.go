@@ -89,7 +89,7 @@ func drawKeeping(rt *rapid.T, c *config.Config) {
 		js.User, js.Password, js.CAFile, js.Synced = "1", "true", "ca.pem", rapid.Bool().Draw(rt, "synced")
 	}
 	if c.Kept() == "jetstream" {
-		c.Limits.Message = min(c.Limits.Message, 8*config.MiB)
+		c.Limits.Message = min(c.Limits.Message, 4*config.MiB)
 	}
 }
 

@@ -4,7 +4,7 @@ package config
 const leastSecret = 16
 
 // mostInNATS is the longest message that the jetstream engine takes.
-const mostInNATS = 8 * MiB
+const mostInNATS = 4 * MiB
 
 // engineRules are the rules about what keeps the channels.
 func engineRules() []rule {
@@ -14,7 +14,7 @@ func engineRules() []rule {
 		{"`engine.jetstream.url` and `cluster.peers` are two ways to the same end.", checkWays},
 		{"`engine.jetstream.url` takes one way to log in: `credentials_file`, `user` with `password`, or `token`. They, `ca_file` and `synced` have no effect without it.", checkLogin},
 		{"`engine.jetstream.replicas` is odd, and not more than `cluster.storage_nodes`.", checkReplicas},
-		{"With the jetstream engine `limits.message` is at most 8MiB.", checkNATSMessage},
+		{"With the jetstream engine `limits.message` is at most 4MiB.", checkNATSMessage},
 	}
 }
 
