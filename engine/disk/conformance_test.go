@@ -48,8 +48,14 @@ func (h *homes) home(e channel.Engine) *vfs.MemFS {
 func factory(d channel.Durability) channeltest.Factory {
 	h := &homes{}
 	random := rand.New(rand.NewPCG(1, uint64(d)))
+	channels := 0
+	if raced {
+		// What a channel leaves behind is found without the race detector.
+		channels = 10_000
+	}
 	return channeltest.Factory{
 		Durability: d,
+		Channels:   channels,
 		New:        func(tb testing.TB) channel.Engine { tb.Helper(); return h.open(tb, vfs.NewCrashableMem()) },
 		Restart: func(tb testing.TB, e channel.Engine, clean bool) channel.Engine {
 			tb.Helper()

@@ -95,7 +95,7 @@ func TestTrimming(t *testing.T) {
 	for _, size := range []int{1, 5, 40, 200} {
 		inBubble(t, disk.Options{}, func(r *rig) {
 			p := logPolicy(channel.DurabilitySync, size)
-			for n := range 1000 {
+			for n := range 100 + 3*size {
 				r.publish("c", p, fmt.Sprint(n))
 				if got, limit := keys(t, r, keyPub), size+max(size/4, 16)+1; got > limit {
 					t.Fatalf("after %d publications %d are on disk, want %d at most", n+1, got, limit)
