@@ -164,9 +164,15 @@ const (
 	LimitQueue       = "queue"
 	LimitCommands    = "commands"
 	LimitShardInbox  = "shard_inbox"
+	LimitMeshPending = "mesh_pending"
+	LimitBusInbox    = "bus_inbox"
+	LimitBusOutbox   = "bus_outbox"
+	LimitBusRequests = "bus_requests"
+	LimitBusPeers    = "bus_peers"
 
 	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
-		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox
+		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
+		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers
 )
 
 // commandNames returns the commands of the client protocol.
