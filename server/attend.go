@@ -32,4 +32,7 @@ func (s *Server) lookAround() {
 		keys = errNoKeys
 	}
 	s.health.Set("tokens", keys)
+	if s.network != nil {
+		s.health.Set("network", s.network.Healthy())
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"myelin/conversation"
 	"myelin/door/websocket"
 	"myelin/hub"
+	"myelin/mesh"
 	"myelin/observe"
 )
 
@@ -48,7 +49,11 @@ type Server struct {
 	metrics *observe.Metrics
 	health  *observe.Health
 
-	spaces   map[string]*hub.Namespace
+	spaces map[string]*hub.Namespace
+	// joining is how the network is joined, which network is then; both are
+	// nil for an engine that needs none.
+	joining  *mesh.Options
+	network  *mesh.Network
 	engine   channel.Engine
 	verifier *auth.Verifier
 	origins  *auth.Origins
@@ -104,6 +109,11 @@ func (s *Server) prepare() error {
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
+	if c.Kept() == "jetstream" {
+		o, err := s.newNetwork()
+		s.joining = &o
+		return err
+	}
 	if s.engine, err = newEngine(c, s.log); err != nil {
 		return err
 	}
@@ -123,7 +133,7 @@ func (s *Server) assemble() {
 		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
 		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"), log: s.log,
 	}
-	s.main = s.httpServer(patient(s.hosted(s.mainRoutes())))
+	s.main = s.httpServer(patient(s.hosted(s.gate(s.mainRoutes()))))
 	s.main.ConnState = s.crowd.watch
 	if c.Admin.Listen != "" {
 		s.admin = s.httpServer(s.adminRoutes())
@@ -165,7 +175,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// Listen takes the configured addresses.
+// Listen takes the configured addresses, and joins the network where there is
+// one.
 func (s *Server) Listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
@@ -173,12 +184,14 @@ func (s *Server) Listen(ctx context.Context) error {
 		return listenError("listen", err)
 	}
 	s.mainLn = ln
-	if s.admin == nil {
-		return nil
+	if s.cfg.Admin.Listen != "" {
+		if s.adminLn, err = lc.Listen(ctx, "tcp", s.cfg.Admin.Listen); err != nil {
+			_ = ln.Close()
+			return listenError("admin.listen", err)
+		}
 	}
-	if s.adminLn, err = lc.Listen(ctx, "tcp", s.cfg.Admin.Listen); err != nil {
-		_ = ln.Close()
-		return listenError("admin.listen", err)
+	if s.joining != nil {
+		return s.join(ctx)
 	}
 	return nil
 }
@@ -207,8 +220,8 @@ func (s *Server) AdminAddr() net.Addr {
 
 // Run serves until ctx ends, then drains. It returns nil after a whole drain.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 2)
-	var serving sync.WaitGroup
+	failed := make(chan error, 3)
+	var serving, coming sync.WaitGroup
 	serving.Go(func() { failed <- s.serve(s.main, s.mainLn) })
 	if s.admin != nil {
 		serving.Go(func() { failed <- s.admin.Serve(s.adminLn) })
@@ -216,13 +229,20 @@ func (s *Server) Run(ctx context.Context) error {
 	s.warnOfDescriptors()
 	s.lookAround()
 	serving.Go(s.attend)
-	s.begin()
+	up, enough := context.WithCancel(ctx)
+	coming.Go(func() {
+		if err := s.bringUp(up); err != nil {
+			failed <- err
+		}
+	})
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	drained := s.drain(err == nil)
+	enough()
+	coming.Wait()
+	drained := s.drain(err == nil && s.hasStarted())
 	serving.Wait()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -237,6 +257,16 @@ func (s *Server) begin() {
 	s.log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, s.mainLn.Addr().String())
 	if s.adminLn != nil {
 		s.log.Info("serving", observe.KeyListener, "admin", observe.KeyAddr, s.adminLn.Addr().String())
+	}
+}
+
+// hasStarted reports whether clients are served.
+func (s *Server) hasStarted() bool {
+	select {
+	case <-s.started:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -256,6 +286,10 @@ func (s *Server) drain(gently bool) error {
 	s.health.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain.Timeout))
 	defer cancel()
+	var closing sync.WaitGroup
+	if gently && s.network != nil {
+		closing.Go(func() { s.retire(ctx) })
+	}
 	if gently {
 		s.log.Info("draining", observe.KeyCount, s.hub.Connections())
 		pause := time.NewTimer(time.Duration(s.cfg.Drain.Grace))
@@ -265,7 +299,6 @@ func (s *Server) drain(gently bool) error {
 		}
 		pause.Stop()
 	}
-	var closing sync.WaitGroup
 	closing.Go(func() { _ = s.main.Shutdown(ctx) })
 	err := s.hub.Drain(ctx, s.cfg.Drain.Rate)
 	if err != nil {
@@ -304,6 +337,7 @@ func (s *Server) Close() error {
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close(ctx))
 	}
+	errs = append(errs, s.leave(ctx))
 	if s.verifier != nil {
 		errs = append(errs, s.verifier.Close())
 	}
