@@ -1,21 +1,29 @@
 package jetstream_test
 
 import (
+	"context"
 	"testing"
 
 	"myelin/channel"
 	"myelin/channel/channeltest"
 	"myelin/engine/jetstream"
 	"myelin/mesh"
+	"myelin/mesh/meshtest"
 )
 
-func network(tb testing.TB, dir string) *mesh.Network {
+func network(tb testing.TB, dir string, synced bool) *mesh.Network {
 	tb.Helper()
-	n, err := mesh.Open(tb.Context(), mesh.Options{Node: "one", StorePath: dir})
+	o := meshtest.Options(tb, "one")
+	o.StorePath, o.SyncAlways = dir, synced
+	n, err := mesh.Open(context.Background(), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(n.Close)
+	tb.Cleanup(func() {
+		if err := n.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
 	return n
 }
 
@@ -28,7 +36,8 @@ func factory(d channel.Durability) channeltest.Factory {
 		Channels:   5000,
 		New: func(tb testing.TB) channel.Engine {
 			tb.Helper()
-			e, err := jetstream.New(jetstream.Options{Network: network(tb, tb.TempDir()), Synced: d == channel.DurabilitySync})
+			synced := d == channel.DurabilitySync
+			e, err := jetstream.New(jetstream.Options{Network: network(tb, tb.TempDir(), synced), Synced: synced})
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -41,6 +50,9 @@ func TestConformance(t *testing.T) {
 	for name, d := range map[string]channel.Durability{
 		"sync": channel.DurabilitySync, "async": channel.DurabilityAsync, "memory": channel.DurabilityMemory,
 	} {
-		t.Run(name, func(t *testing.T) { channeltest.Run(t, factory(d)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			channeltest.Run(t, factory(d))
+		})
 	}
 }

@@ -28,7 +28,10 @@ type Engine struct {
 	streams *streams
 	feeds   *feeds
 	fetcher *fetcher
+	flights *flights
 	breeze  *breeze
+	life    *lives
+	keeper  *keeper
 	// sink is set before calls are let in.
 	sink channel.Sink
 	// work counts the goroutines.
@@ -56,7 +59,10 @@ func New(o Options) (*Engine, error) {
 	e.streams = newStreams(e)
 	e.feeds = newFeeds(e)
 	e.fetcher = newFetcher(e.conn)
+	e.flights = newFlights(e)
 	e.breeze = newBreeze(e)
+	e.life = newLives(e)
+	e.keeper = newKeeper(e)
 	return e, nil
 }
 
@@ -88,6 +94,9 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 			return err
 		}
 	}
+	if err := e.keeper.start(); err != nil {
+		return channel.ErrUnavailable.Wrap(err)
+	}
 	e.calls.open()
 	return nil
 }
@@ -114,10 +123,11 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.cancel()
 	<-idle
 	if started {
-		e.feeds.close()
-		e.fetcher.close()
+		e.keeper.mute()
 		close(e.stop)
 		e.work.Wait()
+		e.feeds.close()
+		e.fetcher.close()
 	}
 	return err
 }

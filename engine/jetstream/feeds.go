@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -57,7 +60,7 @@ func (t *feeds) run(lane <-chan *nats.Msg) {
 		select {
 		case m := <-lane:
 			t.mu.RLock()
-			f := t.mu.bySubject[m.Subject]
+			f := t.mu.bySubject[m.Sub.Subject]
 			t.mu.RUnlock()
 			if f != nil {
 				f.take(m)
@@ -86,6 +89,13 @@ func (t *feeds) get(name string) *feed {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.mu.byName[name]
+}
+
+// all returns all feeds.
+func (t *feeds) all() []*feed {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.mu.byName))
 }
 
 // add returns the feed of a channel, and whether it is a new one.
@@ -130,7 +140,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, p *channel.Policy) 
 		return channel.Position{}, err
 	}
 	for {
-		f, fresh, err := e.feeds.add(name, s.subject(letterLive, name), s)
+		f, fresh, err := e.feeds.add(name, s.under(s.live())+token(name), s)
 		switch {
 		case err != nil:
 			return channel.Position{}, err
@@ -179,6 +189,10 @@ type feed struct {
 		// chain is the sequence of the last message of the subject, and last
 		// the offset of the last publication, which a marker does not move.
 		chain, last uint64
+		// at is when the stream got the last message, 0 where none was kept.
+		at int64
+		// sure is when it was last certain that last is the last.
+		sure time.Time
 	}
 }
 
@@ -209,6 +223,9 @@ func (f *feed) listen() error {
 func (f *feed) open(ctx context.Context) (channel.Position, error) {
 	defer close(f.ready)
 	err := f.listen()
+	if err == nil {
+		err = f.stream.announce(ctx, f.name)
+	}
 	var h head
 	if err == nil {
 		h, err = f.stream.head(ctx, f.name)
@@ -224,7 +241,8 @@ func (f *feed) open(ctx context.Context) (channel.Position, error) {
 		return top, nil
 	}
 	f.mu.phase = phaseRunning
-	f.mu.epoch, f.mu.chain, f.mu.last = h.epoch, h.sequence, h.last
+	f.mu.epoch, f.mu.chain, f.mu.last, f.mu.at = h.epoch, h.sequence, h.last, h.at
+	f.mu.sure = time.Now()
 	early := f.mu.early
 	f.mu.early = nil
 	for _, m := range early {
@@ -272,8 +290,12 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 	if msg.sequence == 0 || msg.sequence <= f.mu.chain {
 		return
 	}
-	whole := msg.previous == f.mu.chain || msg.previous == 0
-	f.mu.chain = msg.sequence
+	// Where what was before is not kept any more, nothing is missing only if
+	// nothing can have come and gone since it was last certain.
+	age := f.stream.age()
+	whole := msg.previous == f.mu.chain || msg.previous == 0 && (age == 0 || time.Since(f.mu.sure) < age-skew)
+	f.mu.chain, f.mu.at, f.mu.sure = msg.sequence, msg.at, time.Now()
+	f.stream.reached(f.mu.epoch, msg.sequence)
 	if err != nil {
 		// What cannot be read is a hole that the next one's Prev points into.
 		f.mu.last = msg.sequence
@@ -294,7 +316,23 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 	prev := f.mu.last
 	if !whole {
 		prev = msg.previous
+		if prev == 0 {
+			f.engine.sink.Lost(f.name)
+		}
 	}
 	f.mu.last = msg.sequence
 	f.engine.sink.Deliver(msg.publication(f.name, f.mu.epoch, prev))
+}
+
+// position returns the offset of the last publication of a channel of which
+// nothing is kept any more, where that is certain.
+func (f *feed) position(epoch string) (last uint64, certain bool) {
+	age := f.stream.age()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.phase != phaseRunning || f.mu.epoch != epoch || age > 0 && time.Since(f.mu.sure) > age-skew {
+		return 0, false
+	}
+	f.mu.sure = time.Now()
+	return f.mu.last, true
 }

@@ -82,9 +82,6 @@ type batch struct {
 	msgs []message
 	// pending is how many more there are.
 	pending uint64
-	// whole says that the stream answered without an eviction in between that
-	// could have made a hole.
-	initial uint64
 }
 
 // query is a direct get request.
@@ -147,9 +144,6 @@ func readBatch(msgs []*nats.Msg) (batch, error) {
 	}
 	b := batch{pending: number(end.Header.Get("Nats-Num-Pending"))}
 	for _, m := range msgs[:len(msgs)-1] {
-		if b.initial == 0 {
-			b.initial = number(m.Header.Get("Nats-Num-Pending")) + 1
-		}
 		msg, err := readMessage(m)
 		if err != nil {
 			return batch{}, channel.ErrInternal.Wrap(err)
@@ -159,12 +153,34 @@ func readBatch(msgs []*nats.Msg) (batch, error) {
 	return b, nil
 }
 
+// stored is a message as the leader of a stream answers with it.
+type stored struct {
+	Sequence uint64    `json:"seq"`
+	Data     []byte    `json:"data"`
+	Time     time.Time `json:"time"`
+}
+
 // last asks the leader of a stream for the last message of a subject, which
 // may have a wildcard. The answer is from now.
 func (t *fetcher) last(ctx context.Context, stream, subject string) (msg message, ok bool, err error) {
+	raw, err := t.lastRaw(ctx, stream, subject)
+	if err != nil || raw == nil {
+		return message{}, false, err
+	}
+	f, err := decode(raw.Data)
+	msg = message{frame: f, sequence: raw.Sequence, at: raw.Time.UnixNano()}
+	if err != nil {
+		return msg, true, channel.ErrInternal.Wrap(fmt.Errorf("stream %s, sequence %d: %w", stream, raw.Sequence, err))
+	}
+	return msg, true, nil
+}
+
+// lastRaw is last, for messages of any content. It returns nil where there is
+// none.
+func (t *fetcher) lastRaw(ctx context.Context, stream, subject string) (*stored, error) {
 	body, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {
-		return message{}, false, err
+		return nil, err
 	}
 	attempt, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -173,7 +189,7 @@ func (t *fetcher) last(ctx context.Context, stream, subject string) (msg message
 		if ctx.Err() == nil {
 			err = errors.Join(errNoAnswer, err)
 		}
-		return message{}, false, err
+		return nil, err
 	}
 	return readLast(m.Data)
 }
@@ -182,34 +198,25 @@ func (t *fetcher) last(ctx context.Context, stream, subject string) (msg message
 const codeNoMessage = 10037
 
 // readLast reads what the leader answered.
-func readLast(b []byte) (msg message, ok bool, err error) {
+func readLast(b []byte) (*stored, error) {
 	var a struct {
 		Error *struct {
 			ErrCode     int    `json:"err_code"`
 			Description string `json:"description"`
 		} `json:"error"`
-		Message *struct {
-			Sequence uint64    `json:"seq"`
-			Data     []byte    `json:"data"`
-			Time     time.Time `json:"time"`
-		} `json:"message"`
+		Message *stored `json:"message"`
 	}
 	if err := json.Unmarshal(b, &a); err != nil {
-		return message{}, false, channel.ErrInternal.Wrap(err)
+		return nil, channel.ErrInternal.Wrap(err)
 	}
 	if a.Error != nil {
 		if a.Error.ErrCode == codeNoMessage {
-			return message{}, false, nil
+			return nil, nil
 		}
-		return message{}, false, fmt.Errorf("%w: jetstream error %d: %s", errNoAnswer, a.Error.ErrCode, a.Error.Description)
+		return nil, fmt.Errorf("%w: jetstream error %d: %s", errNoAnswer, a.Error.ErrCode, a.Error.Description)
 	}
 	if a.Message == nil {
-		return message{}, false, channel.ErrInternal.Wrap(errors.New("an answer without a message"))
+		return nil, channel.ErrInternal.Wrap(errors.New("an answer without a message"))
 	}
-	f, err := decode(a.Message.Data)
-	msg = message{frame: f, sequence: a.Message.Sequence, at: a.Message.Time.UnixNano()}
-	if err != nil {
-		return msg, true, channel.ErrInternal.Wrap(err)
-	}
-	return msg, true, nil
+	return a.Message, nil
 }

@@ -11,8 +11,6 @@ import (
 
 // What Options stand for where they say nothing.
 const (
-	// DefaultPrefix is what the names of subjects and streams begin with.
-	DefaultPrefix = "myelin"
 	// DefaultPublishTimeout is how long a publish waits for a leader and for
 	// its acknowledgement.
 	DefaultPublishTimeout = 10 * time.Second
@@ -39,7 +37,8 @@ type Options struct {
 	Namespaces []*channel.Policy
 	// Replicas is on how many nodes each stream is kept; 0 is 1.
 	Replicas int
-	// Prefix begins the names of subjects and streams; "" takes DefaultPrefix.
+	// Prefix begins the names of subjects and streams; "" takes that
+	// of the Network.
 	// Engines of one prefix on one network share their channels.
 	Prefix string
 	// PublishTimeout bounds a publish that finds no leader, and every other
@@ -69,11 +68,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics counts limits that were hit; nil counts nothing.
 	Metrics *observe.Metrics
+
+	// minAge is minAge, but in tests.
+	minAge time.Duration
 }
 
 func (o Options) withDefaults() Options {
 	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
+		o.Prefix = o.Network.Prefix()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -84,6 +86,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxSubscribed, DefaultMaxSubscribed)
 	orElse(&o.MaxReads, DefaultMaxReads)
 	orElse(&o.MaxIDs, DefaultMaxIDs)
+	orElse(&o.minAge, minAge)
 	return o
 }
 

@@ -47,16 +47,25 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	f := frame{
 		kind: kindPublication, op: r.Op, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
 	}
-	m := nats.NewMsg(s.subject(letterLog, r.Channel))
+	m := nats.NewMsg(s.subject(r.Channel))
 	m.Data = f.encode()
 	if r.ID != "" {
 		m.Header.Set(headerID, messageID(r.Channel, r.ID))
 	}
-	epoch := s.epoch()
+	epoch, high := s.place()
 	ack, err := e.send(ctx, m, r.ID != "")
 	if err != nil {
 		return channel.Ack{}, err
 	}
+	if !ack.Duplicate && ack.Sequence <= high {
+		// It was given before: the stream is not the one that it was.
+		if _, err := s.refresh(ctx); err != nil {
+			return channel.Ack{}, channel.ErrUnknownOutcome.With("the stream is not the one that it was").Wrap(err)
+		}
+		e.keeper.disturb()
+		epoch = s.epoch()
+	}
+	s.reached(epoch, ack.Sequence)
 	return channel.Ack{Position: channel.Position{Epoch: epoch, Offset: ack.Sequence}, Duplicate: ack.Duplicate}, nil
 }
 
@@ -69,6 +78,9 @@ func messageID(name, id string) string {
 
 // errElsewhere says that a subject was not at the sequence it was expected at.
 var errElsewhere = errors.New("the subject is at another sequence")
+
+// errAnotherStream says that a message was for another stream.
+var errAnotherStream = errors.New("the message is for another stream")
 
 // pubAck is what a stream answers to a message.
 type pubAck struct {
@@ -142,7 +154,7 @@ func notSent(err error) bool {
 
 // giveUp says what became of a message that was not acknowledged.
 func giveUp(ctx context.Context, err error, unsure bool) error {
-	if e, ok := errors.AsType[*channel.Error](err); ok || errors.Is(err, errElsewhere) {
+	if e, ok := errors.AsType[*channel.Error](err); ok || errors.Is(err, errElsewhere) || errors.Is(err, errAnotherStream) {
 		if ok && !unsure {
 			return e
 		}
@@ -162,6 +174,7 @@ const (
 	codeWrongLast       = 10071
 	codeWrongLastAnyway = 10164
 	codeInProcess       = 10158
+	codeAnotherStream   = 10060
 	codeStoreFailed     = 10077
 	codeNoResources     = 10023
 	codeNoStorage       = 10047
@@ -184,6 +197,8 @@ func readAck(b []byte) (ack pubAck, retry bool, err error) {
 	switch ack.Error.ErrCode {
 	case codeWrongLast, codeWrongLastAnyway:
 		return pubAck{}, false, errElsewhere
+	case codeAnotherStream:
+		return pubAck{}, false, errAnotherStream
 	case codeInProcess:
 		return pubAck{}, true, cause
 	case codeStoreFailed, codeNoResources, codeNoStorage:
@@ -195,4 +210,22 @@ func readAck(b []byte) (ack pubAck, retry bool, err error) {
 		return pubAck{}, true, cause
 	}
 	return pubAck{}, false, channel.ErrInternal.Wrap(cause)
+}
+
+// announce makes sure that the leader of the stream knows what this connection
+// listens to: it refuses a message that came on the same way after it.
+func (s *stream) announce(ctx context.Context, name string) error {
+	if s.engine.options.Alone {
+		return nil
+	}
+	m := nats.NewMsg(s.subject(name))
+	m.Header.Set(natsjs.ExpectedStreamHeader, "nobody")
+	_, err := s.engine.send(ctx, m, true)
+	if errors.Is(err, errAnotherStream) {
+		return nil
+	}
+	if err == nil {
+		err = channel.ErrInternal.With("a stream took a message for another one")
+	}
+	return err
 }

@@ -47,7 +47,7 @@ func (e *Engine) Remove(ctx context.Context, name string, p *channel.Policy) err
 // mark puts a marker at the head of a channel, and returns its sequence.
 func (s *stream) mark(ctx context.Context, name string, kind kind, h head) (uint64, error) {
 	f := frame{kind: kind, last: h.last}
-	m := nats.NewMsg(s.subject(letterLog, name))
+	m := nats.NewMsg(s.subject(name))
 	m.Data = f.encode()
 	m.Header.Set(headerExpectedSubject, strconv.FormatUint(h.sequence, 10))
 	ack, err := s.engine.send(ctx, m, true)
@@ -60,7 +60,7 @@ func (s *stream) purge(ctx context.Context, name string, before uint64) error {
 	defer cancel()
 	st, err := s.engine.js.Stream(ctx, s.name)
 	if err == nil {
-		err = st.Purge(ctx, natsjs.WithPurgeSubject(s.subject(letterLog, name)), natsjs.WithPurgeSequence(before))
+		err = st.Purge(ctx, natsjs.WithPurgeSubject(s.subject(name)), natsjs.WithPurgeSequence(before))
 	}
 	if err != nil {
 		return channel.ErrUnavailable.With("what is kept was marked as removed, but still takes room; remove it again").Wrap(err)

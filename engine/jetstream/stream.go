@@ -2,27 +2,25 @@ package jetstream
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
 )
 
 // streamKey says which channels share a stream: those of one namespace, of one
-// kind, kept in the same place.
+// kind, kept in the same place. Durability sync and async share the stream on
+// file, but not what is known of it, as their epochs differ.
 type streamKey struct {
-	namespace string
-	kind      channel.Kind
-	memory    bool
+	namespace  string
+	kind       channel.Kind
+	durability channel.Durability
 }
+
+func (k streamKey) memory() bool { return k.durability == channel.DurabilityMemory }
 
 // stream is the JetStream stream of the channels of a namespace.
 type stream struct {
@@ -31,56 +29,19 @@ type stream struct {
 	// name is the stream's own, prefix what its subjects begin with after
 	// their letter: "f.chat.".
 	name, prefix string
+	// setup is held by who looks after the stream at the servers.
+	setup chan struct{}
 
 	mu struct {
 		sync.Mutex
 		// ready: the stream is there and what follows is known.
 		ready bool
-		keeps retention
+		shape shape
 		epoch string
+		ticks []mark
+		// high is the highest sequence seen in this epoch.
+		high uint64
 	}
-}
-
-// retention is how much a stream keeps.
-type retention struct {
-	// size is how many messages of one subject, age how long, where 0 is for
-	// ever, and window how long ids are known.
-	size   int
-	age    time.Duration
-	window time.Duration
-}
-
-// spare is how many messages of a channel are kept beyond its history: the one
-// before it, and a marker.
-const spare = 2
-
-// wanted returns the retention that a policy needs.
-func (o *Options) wanted(p *channel.Policy) retention {
-	r := retention{size: p.HistorySize + spare, window: p.DedupeWindow}
-	orElse(&r.window, channel.DefaultDedupeWindow)
-	meta := p.MetaTTL
-	orElse(&meta, channel.DefaultMetaTTL)
-	if p.HistoryTTL > 0 {
-		// The last message must outlive its time in the history, or nobody
-		// could tell that nothing came after it.
-		r.age = max(p.HistoryTTL, r.window, min(meta, o.MaxMetaTTL))
-	}
-	return r
-}
-
-// covers reports whether what r keeps is enough for other.
-func (r retention) covers(other retention) bool { return r == r.union(other) }
-
-// union returns what keeps as much as both.
-func (r retention) union(other retention) retention {
-	u := retention{size: max(r.size, other.size), age: max(r.age, other.age), window: max(r.window, other.window)}
-	if r.age == 0 || other.age == 0 {
-		u.age = 0
-	}
-	if u.age > 0 {
-		u.age = max(u.age, u.window)
-	}
-	return u
 }
 
 // streams finds the streams by what they keep.
@@ -92,6 +53,10 @@ type streams struct {
 	}
 }
 
+// maxStreams is how many streams an Engine may have: each one costs the
+// servers goroutines, files and an election.
+const maxStreams = 1024
+
 func newStreams(e *Engine) *streams {
 	s := &streams{engine: e}
 	s.mu.byKey = make(map[streamKey]*stream)
@@ -99,21 +64,46 @@ func newStreams(e *Engine) *streams {
 }
 
 // of returns the stream for a policy, which is made where there is none. exact
-// says that it must keep what the policy wants and no more.
+// says that it is to keep what the policy wants and no more.
 func (t *streams) of(ctx context.Context, p *channel.Policy, exact bool) (*stream, error) {
-	key := streamKey{namespace: p.Namespace, kind: p.Kind, memory: p.Durability == channel.DurabilityMemory}
+	key := streamKey{namespace: p.Namespace, kind: p.Kind, durability: p.Durability}
 	t.mu.RLock()
 	s := t.mu.byKey[key]
 	t.mu.RUnlock()
 	if s == nil {
-		t.mu.Lock()
-		if s = t.mu.byKey[key]; s == nil {
-			s = newStream(t.engine, key)
-			t.mu.byKey[key] = s
+		var err error
+		if s, err = t.add(key); err != nil {
+			return nil, err
 		}
-		t.mu.Unlock()
 	}
 	return s, s.prepare(ctx, t.engine.options.wanted(p), exact)
+}
+
+func (t *streams) add(key streamKey) (*stream, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.mu.byKey[key]
+	if s == nil {
+		if len(t.mu.byKey) >= maxStreams {
+			return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("at most %d namespaces can be kept", maxStreams))
+		}
+		s = newStream(t.engine, key)
+		t.mu.byKey[key] = s
+	}
+	return s, nil
+}
+
+// all returns the streams that are ready.
+func (t *streams) all() []*stream {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var all []*stream
+	for _, s := range t.mu.byKey {
+		if s.isReady() {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 func newStream(e *Engine, key streamKey) *stream {
@@ -121,121 +111,56 @@ func newStream(e *Engine, key streamKey) *stream {
 	if key.kind == channel.KindState {
 		kind = "state"
 	}
-	if key.memory {
+	if key.memory() {
 		place = "memory"
 	}
 	return &stream{
-		engine: e, key: key,
+		engine: e, key: key, setup: make(chan struct{}, 1),
 		name:   fmt.Sprintf("%s_%s_%s_%s", assetToken(e.options.Prefix), kind, place, assetToken(key.namespace)),
 		prefix: place[:1] + "." + token(key.namespace) + ".",
 	}
 }
 
 // The letters of subjects: of log channels in a stream, of what the stream
-// sends on when it has it, of the ticks, and of channels that nothing keeps.
+// sends on when it has it, the same of state channels, of the ticks, and of
+// channels that nothing keeps.
 const (
-	letterLog   = "h"
-	letterLive  = "l"
-	letterTick  = "t"
-	letterFleet = "e"
+	letterLog       = "h"
+	letterLogLive   = "l"
+	letterState     = "s"
+	letterStateLive = "r"
+	letterTick      = "t"
+	letterFleet     = "e"
 )
 
-// subject returns that of a channel.
-func (s *stream) subject(letter, name string) string {
-	return s.engine.options.Prefix + "." + letter + "." + s.prefix + token(name)
+// kept and live return the letters of the stream's kind.
+func (s *stream) kept() string {
+	if s.key.kind == channel.KindState {
+		return letterState
+	}
+	return letterLog
 }
 
-// prepare makes sure that the stream is there and keeps enough.
-func (s *stream) prepare(ctx context.Context, want retention, exact bool) error {
-	s.mu.Lock()
-	ready := s.mu.ready && s.mu.keeps.covers(want)
-	s.mu.Unlock()
-	if ready {
-		return nil
+func (s *stream) live() string {
+	if s.key.kind == channel.KindState {
+		return letterStateLive
 	}
-	ctx, cancel := s.engine.within(ctx)
-	defer cancel()
-	for pause := minPause; ; {
-		err := s.ensure(ctx, want, exact)
-		if err == nil {
-			return nil
-		}
-		var next error
-		if pause, next = wait(ctx, pause); next != nil {
-			return channel.ErrUnavailable.With("the stream of the namespace is not there").Wrap(errors.Join(next, err))
-		}
-	}
+	return letterLogLive
 }
 
-// ensure tries once.
-func (s *stream) ensure(ctx context.Context, want retention, exact bool) error {
-	js := s.engine.js
-	st, err := js.Stream(ctx, s.name)
-	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		st, err = js.CreateStream(ctx, s.config(want))
-	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", s.name, err)
-	}
-	info := st.CachedInfo()
-	keeps := retention{size: int(info.Config.MaxMsgsPerSubject), age: info.Config.MaxAge, window: info.Config.Duplicates}
-	if exact && keeps != want || !keeps.covers(want) {
-		if !exact {
-			want = keeps.union(want)
-		}
-		st, err = js.UpdateStream(ctx, s.config(want))
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", s.name, err)
-		}
-		info, keeps = st.CachedInfo(), want
-	}
-	if err := s.tick(ctx, 0); err != nil {
-		return err
-	}
+// under returns what the subjects of a letter begin with.
+func (s *stream) under(letter string) string {
+	return s.engine.options.Prefix + "." + letter + "." + s.prefix
+}
+
+// subject returns that of a log channel, or what those of the keys of a state
+// channel begin with.
+func (s *stream) subject(name string) string { return s.under(s.kept()) + token(name) }
+
+func (s *stream) isReady() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.keeps, s.mu.ready = keeps, true
-	s.mu.epoch = s.epochOf(info)
-	return nil
-}
-
-// config returns what the stream should be.
-func (s *stream) config(keeps retention) natsjs.StreamConfig {
-	o := &s.engine.options
-	c := natsjs.StreamConfig{
-		Name:              s.name,
-		Description:       "Myelin: the log channels of a namespace",
-		Subjects:          []string{s.subjects(letterLog), s.subjects(letterTick)},
-		MaxMsgsPerSubject: int64(keeps.size),
-		MaxAge:            keeps.age,
-		Duplicates:        keeps.window,
-		MaxBytes:          -1,
-		Discard:           natsjs.DiscardNew,
-		Replicas:          o.Replicas,
-		AllowDirect:       true,
-		DenyDelete:        true,
-		RePublish:         &natsjs.RePublish{Source: s.subjects(letterLog), Destination: s.subjects(letterLive)},
-	}
-	if s.key.memory {
-		c.Storage = natsjs.MemoryStorage
-	}
-	if o.MaxBytesPerStream > 0 {
-		c.MaxBytes = o.MaxBytesPerStream
-	}
-	return c
-}
-
-// subjects returns those of all channels of the stream.
-func (s *stream) subjects(letter string) string {
-	return s.engine.options.Prefix + "." + letter + "." + s.prefix + ">"
-}
-
-// epochOf returns the epoch of the stream's channels: it ends when the stream
-// does.
-func (s *stream) epochOf(info *natsjs.StreamInfo) string {
-	text := fmt.Sprintf("%s\n%s\n%d", s.engine.options.Prefix, s.name, info.Created.UnixNano())
-	sum := sha256.Sum256([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
+	return s.mu.ready
 }
 
 func (s *stream) epoch() string {
@@ -244,15 +169,66 @@ func (s *stream) epoch() string {
 	return s.mu.epoch
 }
 
-// tick puts a mark into the stream, unless somebody else has.
-func (s *stream) tick(ctx context.Context, number int64) error {
-	f := frame{kind: kindTick}
-	m := nats.NewMsg(s.engine.options.Prefix + "." + letterTick + "." + s.prefix + strconv.FormatInt(number, 10))
-	m.Data = f.encode()
-	m.Header.Set(headerExpectedSubject, "0")
-	_, err := s.engine.send(ctx, m, false)
-	if errors.Is(err, errElsewhere) {
+// place returns the epoch and the highest sequence seen in it.
+func (s *stream) place() (epoch string, high uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.epoch, s.mu.high
+}
+
+// reached notes that a sequence was seen in an epoch.
+func (s *stream) reached(epoch string, sequence uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.epoch == epoch {
+		s.mu.high = max(s.mu.high, sequence)
+	}
+}
+
+// prepare makes sure that the stream is there and keeps enough.
+func (s *stream) prepare(ctx context.Context, want retention, exact bool) error {
+	s.mu.Lock()
+	ready := s.mu.ready && s.mu.shape.keeps.covers(want)
+	s.mu.Unlock()
+	if ready && !exact {
 		return nil
 	}
-	return err
+	return s.attend(ctx, func(ctx context.Context) error { return s.ensure(ctx, want, exact) })
+}
+
+// attend has one at a time look after the stream, again and again until it is
+// done or ctx ends.
+func (s *stream) attend(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := s.engine.within(ctx)
+	defer cancel()
+	select {
+	case s.setup <- struct{}{}:
+		defer func() { <-s.setup }()
+	case <-ctx.Done():
+		return channel.ErrUnavailable.With("the stream of the namespace is not there yet").Wrap(ctx.Err())
+	}
+	for pause := minPause; ; {
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		if lasting(err) {
+			return err
+		}
+		var over error
+		if pause, over = wait(ctx, pause); over != nil {
+			return channel.ErrUnavailable.With("the stream of the namespace is not there").Wrap(errors.Join(over, err))
+		}
+	}
+}
+
+// lasting reports whether an error will be the same next time.
+func lasting(err error) bool {
+	if e, ok := errors.AsType[*channel.Error](err); ok {
+		return !e.Temporary
+	}
+	if e, ok := errors.AsType[*natsjs.APIError](err); ok {
+		return e.Code == 400
+	}
+	return false
 }
