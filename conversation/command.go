@@ -359,7 +359,11 @@ func (c *Conversation) rpcChannels(data []byte) (any, error) {
 		NumClients int `json:"num_clients"`
 	}
 	out := make(map[string]entry)
-	for name, n := range c.host.hub.Channels(r.Pattern, maxListed) {
+	found, err := c.host.hub.Channels(c.host.ctx, r.Pattern, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range found {
 		out[name] = entry{n}
 	}
 	return struct {

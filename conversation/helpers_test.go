@@ -324,3 +324,13 @@ func wantOffsets(t *testing.T, got, want []uint64) {
 }
 
 func fmtID(id uint32, what string) string { return fmt.Sprintf("%d %s", id, what) }
+
+// channels returns how many channels have subscribers.
+func channels(t *testing.T, h *hub.Hub) int {
+	t.Helper()
+	found, err := h.Channels(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found)
+}

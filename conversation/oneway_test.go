@@ -175,7 +175,7 @@ func TestOneWayRefused(t *testing.T) {
 			}
 			l.conv.Close(hub.DisconnectConnectionClosed)
 		}
-		if n := len(w.Hub.Channels("", 10)); n != 0 {
+		if n := channels(t, w.Hub); n != 0 {
 			t.Errorf("%d channels have subscribers after all were refused", n)
 		}
 	})
@@ -273,7 +273,7 @@ func TestResumeUnasked(t *testing.T) {
 		if n := known(); n != 2 {
 			t.Errorf("%d channels can be resumed, want log:a and log:b", n)
 		}
-		if _, err := w.Hub.Unsubscribe(hub.Target{User: "u"}, "log:a"); err != nil {
+		if _, err := w.Hub.Unsubscribe(t.Context(), hub.Target{User: "u"}, "log:a"); err != nil {
 			t.Fatal(err)
 		}
 		l.wants("log:a unsubscribed 2000")
@@ -352,7 +352,7 @@ func TestResumeWhileTheServerActs(t *testing.T) {
 			return nil
 		})
 		act(func() error {
-			_, err := w.Hub.Unsubscribe(who, "log:c")
+			_, err := w.Hub.Unsubscribe(t.Context(), who, "log:c")
 			return err
 		})
 		act(func() error {

@@ -146,7 +146,7 @@ func TestThrownOutAndStillTalking(t *testing.T) {
 		res := p.connect(conversationtest.Token(t, claims{"sub": "u"}))
 		p.conn.block(true)
 		for range 2 {
-			if _, err := w.Hub.Disconnect(hub.Target{User: "u"}, hub.DisconnectForceNoReconnect, nil); err != nil {
+			if _, err := w.Hub.Disconnect(t.Context(), hub.Target{User: "u"}, hub.DisconnectForceNoReconnect, nil); err != nil {
 				t.Fatal(err)
 			}
 			for _, c := range []*command{

@@ -226,7 +226,7 @@ func TestSubscriptionExpires(t *testing.T) {
 			return &command{Id: id, SubRefresh: &protocol.SubRefreshRequest{Channel: "token:a", Token: token}}
 		}
 		p := w.connected(t, conversationtest.Token(t, claims{"sub": "u"}))
-		p.expect("2 error 107", refresh(2, token(time.Minute))) // not subscribed yet
+		p.expect("2 error 103", refresh(2, token(time.Minute))) // not subscribed yet
 		r := only(t, p.do(&command{Id: 3, Subscribe: &protocol.SubscribeRequest{Channel: "token:a", Token: token(time.Minute)}}))
 		if r.Subscribe == nil || !r.Subscribe.Expires || r.Subscribe.Ttl < 59 {
 			t.Fatalf("subscribe gave %v", r)

@@ -129,11 +129,11 @@ func TestTargetsHaveToBeNamed(t *testing.T) {
 		var nobody hub.Target
 		_, err := s.hub.Subscribe(context.Background(), nobody, hub.SubscribeRequest{Channel: "log:y"})
 		errs := []error{err}
-		_, err = s.hub.Unsubscribe(nobody, "log:x")
+		_, err = s.hub.Unsubscribe(context.Background(), nobody, "log:x")
 		errs = append(errs, err)
-		_, err = s.hub.Disconnect(nobody, hub.DisconnectForceReconnect, nil)
+		_, err = s.hub.Disconnect(context.Background(), nobody, hub.DisconnectForceReconnect, nil)
 		errs = append(errs, err)
-		_, err = s.hub.Refresh(nobody, 0, true)
+		_, err = s.hub.Refresh(context.Background(), nobody, 0, true)
 		errs = append(errs, err)
 		for i, err := range errs {
 			if !errors.Is(err, channel.ErrBadRequest) {
@@ -156,7 +156,7 @@ func TestServerUnsubscribes(t *testing.T) {
 		}
 		check := func(to hub.Target, name string, want int) {
 			t.Helper()
-			if n, err := s.hub.Unsubscribe(to, name); n != want || err != nil {
+			if n, err := s.hub.Unsubscribe(context.Background(), to, name); n != want || err != nil {
 				t.Fatalf("%d, %v, want %d", n, err, want)
 			}
 			s.settle()
@@ -180,7 +180,7 @@ func TestServerDisconnects(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, nil)
 		a, b, other := s.connect("ann"), s.connect("ann"), s.connect("bob")
-		n, err := s.hub.Disconnect(hub.Target{User: "ann"}, hub.DisconnectForceNoReconnect, []string{b.ID()})
+		n, err := s.hub.Disconnect(context.Background(), hub.Target{User: "ann"}, hub.DisconnectForceNoReconnect, []string{b.ID()})
 		if n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -189,12 +189,12 @@ func TestServerDisconnects(t *testing.T) {
 		if !a.closed() || b.closed() || other.closed() {
 			t.Errorf("closed: %v, %v, %v", a.closed(), b.closed(), other.closed())
 		}
-		if n, err := s.hub.Disconnect(hub.Target{Client: b.ID()}, hub.Disconnect{Code: 4500, Reason: "own"}, nil); n != 1 || err != nil {
+		if n, err := s.hub.Disconnect(context.Background(), hub.Target{Client: b.ID()}, hub.Disconnect{Code: 4500, Reason: "own"}, nil); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		s.settle()
 		b.wants(t, "bye 4500")
-		if n, err := s.hub.Disconnect(hub.Target{User: "ann"}, hub.DisconnectForceReconnect, nil); n != 0 || err != nil {
+		if n, err := s.hub.Disconnect(context.Background(), hub.Target{User: "ann"}, hub.DisconnectForceReconnect, nil); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
 	})
@@ -205,7 +205,7 @@ func TestServerRefreshes(t *testing.T) {
 		s := newStage(t, nil, nil)
 		a, b := s.connect("ann"), s.connect("ann")
 		at := time.Now().Add(time.Minute).Unix()
-		if n, err := s.hub.Refresh(hub.Target{Client: a.ID()}, at, false); n != 1 || err != nil {
+		if n, err := s.hub.Refresh(context.Background(), hub.Target{Client: a.ID()}, at, false); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		wait(time.Minute + 24*time.Second)
@@ -215,7 +215,7 @@ func TestServerRefreshes(t *testing.T) {
 		wait(3 * time.Second)
 		a.wants(t, "bye 3005")
 		b.wants(t)
-		if n, err := s.hub.Refresh(hub.Target{User: "ann"}, 0, true); n != 1 || err != nil {
+		if n, err := s.hub.Refresh(context.Background(), hub.Target{User: "ann"}, 0, true); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		s.settle()
@@ -231,14 +231,14 @@ func TestWhatIsHere(t *testing.T) {
 		a.subscribe("log:x")
 		b.subscribe("log:x")
 		b.subscribe("room:y")
-		if got, want := s.hub.Info(), (hub.Info{Node: "here", Clients: 4, Users: 2, Channels: 2, Subscriptions: 3}); got != want {
+		if got, want := s.info(), (hub.Info{Node: "here", Clients: 4, Users: 2, Channels: 2, Subscriptions: 3}); got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
-		got := s.hub.Channels("room:*", 10)
+		got := s.channels("room:*", 10)
 		if len(got) != 1 || got["room:y"] != 1 {
 			t.Errorf("got %v", got)
 		}
-		if got := s.hub.Channels("", 1); len(got) != 1 {
+		if got := s.channels("", 1); len(got) != 1 {
 			t.Errorf("got %v", got)
 		}
 	})

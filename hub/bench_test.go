@@ -187,7 +187,7 @@ func BenchmarkIdleSession(b *testing.B) {
 					all[i] = s
 				}
 				b.StopTimer()
-				for h.Info().Subscriptions < sessions*subs {
+				for h.Info(context.Background())[0].Subscriptions < sessions*subs {
 					runtime.Gosched()
 				}
 				used = heap() - before

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"myelin/channel"
 	"myelin/observe"
@@ -16,6 +17,8 @@ type Hub struct {
 	metrics *observe.Hub
 	shards  []*shard
 	topics  topicTable
+	cluster *cluster // nil on a node alone
+	began   time.Time
 	clients registry
 
 	nextShard   atomic.Uint32
@@ -30,12 +33,13 @@ type Hub struct {
 	loops sync.WaitGroup
 }
 
-// New returns a running Hub. It does not start the engine: the owner of both
-// calls engine.Start(ctx, hub) before the first session opens.
+// New returns a running Hub. It starts neither the engine nor the bus: their
+// owner calls engine.Start(ctx, hub), and starts the bus, before the first
+// session opens.
 func New(o Options) *Hub {
 	o = o.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
-	h := &Hub{opts: o, engine: o.Engine, metrics: o.Metrics.Hub(), ctx: ctx, stop: stop}
+	h := &Hub{opts: o, engine: o.Engine, metrics: o.Metrics.Hub(), began: time.Now(), ctx: ctx, stop: stop}
 	h.topics.init()
 	h.clients.init()
 	for i := range o.Shards {
@@ -44,6 +48,11 @@ func New(o Options) *Hub {
 		h.loops.Go(s.run)
 	}
 	h.loops.Go(h.keep)
+	if o.Bus != nil {
+		h.cluster = newCluster(h, o.Bus)
+		h.loops.Go(h.cluster.herald)
+		h.loops.Go(h.cluster.follow)
+	}
 	return h
 }
 
@@ -73,7 +82,8 @@ func (h *Hub) Namespace(name string) (*Namespace, error) {
 
 // Close disconnects every session and stops the shards, once every client has
 // taken its goodbye or has had 5 s for it. Sessions that are to go one by one
-// are drained before, see Drain. It does not close the engine.
+// are drained before, see Drain. It closes neither the engine nor the bus, which
+// may be closed once it has returned.
 func (h *Hub) Close() {
 	h.draining.Store(true)
 	h.stop()
@@ -86,6 +96,9 @@ func (h *Hub) Close() {
 	}
 	h.loops.Wait()
 	h.tasks.close()
+	if h.cluster != nil {
+		h.cluster.flush(false)
+	}
 }
 
 // task runs fn in a goroutine that Close waits for. After Close it does not:

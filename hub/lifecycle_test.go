@@ -49,7 +49,7 @@ func TestEndOfASubscriptionComesAfterItsReply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.hub.Unsubscribe(hub.Target{User: "ann"}, "log:x"); n != 1 || err != nil {
+		if n, err := s.hub.Unsubscribe(context.Background(), hub.Target{User: "ann"}, "log:x"); n != 1 || err != nil {
 			t.Fatalf("%d, %v", n, err)
 		}
 		s.settle()
@@ -78,7 +78,7 @@ func TestServerEndsASubscriptionThatIsBeingMade(t *testing.T) {
 		failed := make(chan error, 1)
 		go func() { failed <- c.join(hub.SubscribeRequest{Channel: "log:x"}) }()
 		<-going
-		if n, err := s.hub.Unsubscribe(hub.Target{User: "ann"}, "log:x"); n != 1 || err != nil {
+		if n, err := s.hub.Unsubscribe(context.Background(), hub.Target{User: "ann"}, "log:x"); n != 1 || err != nil {
 			t.Errorf("%d ended, %v", n, err)
 		}
 		close(goOn)
@@ -110,7 +110,7 @@ func TestComingAgainWhileLeaving(t *testing.T) {
 		}
 		var both sync.WaitGroup
 		both.Go(func() {
-			if _, err := s.hub.Unsubscribe(hub.Target{User: "ann"}, "room:x"); err != nil {
+			if _, err := s.hub.Unsubscribe(context.Background(), hub.Target{User: "ann"}, "room:x"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -147,7 +147,7 @@ func TestLookingWhileSubscribing(t *testing.T) {
 				return
 			default:
 				c.Subscriptions()
-				if _, err := s.hub.Unsubscribe(hub.Target{User: "ann"}, "log:other"); err != nil {
+				if _, err := s.hub.Unsubscribe(context.Background(), hub.Target{User: "ann"}, "log:other"); err != nil {
 					t.Error(err)
 				}
 			}

@@ -197,7 +197,7 @@ func (m *model) serverUnsubscribe(rt *rapid.T) {
 	gone := 0
 	for _, c := range m.of(user) {
 		if _, there := c.subs[name]; there {
-			n, err := m.s.hub.Unsubscribe(hub.Target{User: user, Client: c.ID()}, name)
+			n, err := m.s.hub.Unsubscribe(context.Background(), hub.Target{User: user, Client: c.ID()}, name)
 			if n != 1 || err != nil {
 				rt.Fatalf("Unsubscribe: %d, %v", n, err)
 			}
@@ -206,7 +206,7 @@ func (m *model) serverUnsubscribe(rt *rapid.T) {
 			c.tell("unsub %s 2000", name)
 		}
 	}
-	if n, err := m.s.hub.Unsubscribe(hub.Target{User: user}, name); n != 0 || err != nil {
+	if n, err := m.s.hub.Unsubscribe(context.Background(), hub.Target{User: user}, name); n != 0 || err != nil {
 		rt.Fatalf("Unsubscribe: %d, %v", n, err)
 	}
 }
@@ -220,7 +220,7 @@ func (m *model) serverDisconnect(rt *rapid.T) {
 			except = append(except, c.ID())
 		}
 	}
-	n, err := m.s.hub.Disconnect(hub.Target{User: user}, hub.DisconnectForceReconnect, except)
+	n, err := m.s.hub.Disconnect(context.Background(), hub.Target{User: user}, hub.DisconnectForceReconnect, except)
 	if n != len(clients)-len(except) || err != nil {
 		rt.Fatalf("Disconnect: %d, %v, want %d", n, err, len(clients)-len(except))
 	}
@@ -248,11 +248,11 @@ func (m *model) check(rt *rapid.T) {
 		m.heard(rt, c)
 	}
 	want.Users, want.Channels = len(users), len(channels)
-	if got := m.s.hub.Info(); got != want {
+	if got := m.s.info(); got != want {
 		rt.Fatalf("Info is %+v, want %+v", got, want)
 	}
 	for name, n := range channels {
-		if got := m.s.hub.Channels("", 100)[name]; got != n {
+		if got := m.s.channels("", 100)[name]; got != n {
 			rt.Fatalf("%s has %d subscribers, want %d", name, got, n)
 		}
 	}

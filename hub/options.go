@@ -51,9 +51,13 @@ const (
 
 // Options is what a Hub is made of. Engine and Namespaces are required.
 type Options struct {
-	// Node is the id of this process, as clients and operators see it.
+	// Node is the id of this process, as clients and operators see it. With a
+	// bus it is that of the bus.
 	Node   string
 	Engine channel.Engine
+	// Bus leads to the other nodes of a cluster; nil is a node alone. It is
+	// started by its owner, after the hub was made.
+	Bus channel.Bus
 	// Namespaces by name; a channel in none of them is unknown.
 	Namespaces map[string]*Namespace
 	Limits     Limits
@@ -109,6 +113,9 @@ type Limits struct {
 	CommandBurst      int
 	// HistoryRead is how many publications one history call may ask for, 1,000.
 	HistoryRead int
+	// RemoteMembers is how many members of other nodes are kept, 1,000,000.
+	// Where there are more, presence answers with an error.
+	RemoteMembers int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -124,11 +131,15 @@ func (l Limits) withDefaults() Limits {
 	def(&l.CommandsPerSecond, 1000)
 	def(&l.CommandBurst, 2*l.CommandsPerSecond)
 	def(&l.HistoryRead, 1000)
+	def(&l.RemoteMembers, 1_000_000)
 	return l
 }
 
 func (o Options) withDefaults() Options {
 	o.Limits = o.Limits.withDefaults()
+	if o.Bus != nil {
+		o.Node = o.Bus.Self().ID
+	}
 	def := func(v *time.Duration, d time.Duration) {
 		if *v == 0 {
 			*v = d

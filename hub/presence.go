@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"myelin/channel"
@@ -32,6 +33,9 @@ func (t *topic) announce(sb *sub) {
 		}
 		t.mu.members[sb.info.Client] = sb.info
 	}
+	if t.hub.cluster != nil {
+		t.hub.cluster.joined(t, sb)
+	}
 	t.tellLocked(EventJoin, sb)
 }
 
@@ -42,6 +46,9 @@ func (t *topic) departLocked(sb *sub) {
 		return
 	}
 	delete(t.mu.members, sb.infoClient())
+	if t.hub.cluster != nil {
+		t.hub.cluster.left(sb)
+	}
 	t.tellLocked(EventLeave, sb)
 }
 
@@ -79,35 +86,49 @@ func (h *Hub) presenceOf(name string) error {
 	return nil
 }
 
-// Presence returns the members of a channel, at most MaxPresence.
-func (h *Hub) Presence(name string) ([]*channel.ClientInfo, error) {
+// membersOf returns the members of a channel on all nodes, and how many there
+// are where that is more than most.
+func (h *Hub) membersOf(name string, most int) ([]*channel.ClientInfo, int, error) {
 	if err := h.presenceOf(name); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	t := h.topics.get(name)
-	if t == nil {
-		return nil, nil
+	var members []*channel.ClientInfo
+	if h.cluster != nil {
+		if err := h.cluster.complete(); err != nil {
+			return nil, 0, err
+		}
+		members = h.cluster.roster.Members(name)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := len(t.mu.members); n > MaxPresence {
-		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("%d members, presence answers at most %d; presence_stats counts them", n, MaxPresence))
+	if t := h.topics.get(name); t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if n := len(members) + len(t.mu.members); n > most {
+			return nil, n, nil
+		}
+		members = slices.AppendSeq(members, maps.Values(t.mu.members))
 	}
-	return slices.Collect(maps.Values(t.mu.members)), nil
+	return members, len(members), nil
 }
 
-// PresenceStats returns how many connections and users are in a channel.
+// Presence returns the members of a channel on all nodes, at most MaxPresence.
+func (h *Hub) Presence(name string) ([]*channel.ClientInfo, error) {
+	members, n, err := h.membersOf(name, MaxPresence)
+	if err != nil {
+		return nil, err
+	}
+	if n > MaxPresence {
+		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("%d members, presence answers at most %d; presence_stats counts them", n, MaxPresence))
+	}
+	return members, nil
+}
+
+// PresenceStats returns how many connections and users are in a channel, on all
+// nodes.
 func (h *Hub) PresenceStats(name string) (PresenceStats, error) {
-	if err := h.presenceOf(name); err != nil {
+	members, _, err := h.membersOf(name, math.MaxInt)
+	if err != nil {
 		return PresenceStats{}, err
 	}
-	t := h.topics.get(name)
-	if t == nil {
-		return PresenceStats{}, nil
-	}
-	t.mu.Lock()
-	members := slices.Collect(maps.Values(t.mu.members))
-	t.mu.Unlock()
 	users := make(map[string]struct{}, len(members))
 	for _, i := range members {
 		users[i.User] = struct{}{}

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,7 +105,7 @@ func TestJoinsAndLeaves(t *testing.T) {
 		s.settle()
 		watcher.wants(t, "leave room:x ann")
 		ann.Close(hub.DisconnectConnectionClosed)
-		if _, err := s.hub.Disconnect(hub.Target{User: "other"}, hub.DisconnectForceReconnect, nil); err != nil {
+		if _, err := s.hub.Disconnect(context.Background(), hub.Target{User: "other"}, hub.DisconnectForceReconnect, nil); err != nil {
 			t.Fatal(err)
 		}
 		s.settle()
@@ -177,7 +178,7 @@ func TestPresenceAfterMassDisconnect(t *testing.T) {
 			all.Go(func() {
 				if i%2 == 0 {
 					c.Close(hub.DisconnectConnectionClosed)
-				} else if _, err := s.hub.Disconnect(hub.Target{Client: c.ID()}, hub.DisconnectForceReconnect, nil); err != nil {
+				} else if _, err := s.hub.Disconnect(context.Background(), hub.Target{Client: c.ID()}, hub.DisconnectForceReconnect, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -190,7 +191,7 @@ func TestPresenceAfterMassDisconnect(t *testing.T) {
 		if l := watcher.lines(); len(l) != many {
 			t.Errorf("%d lines for %d leaves", len(l), many)
 		}
-		if n := s.hub.Info().Users; n != 1 {
+		if n := s.info().Users; n != 1 {
 			t.Errorf("%d users", n)
 		}
 	})

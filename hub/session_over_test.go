@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestAClosedSessionMayNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, nil)
 		a := s.connect("ann")
-		if _, err := s.hub.Disconnect(hub.Target{User: "ann"}, hub.DisconnectForceNoReconnect, nil); err != nil {
+		if _, err := s.hub.Disconnect(context.Background(), hub.Target{User: "ann"}, hub.DisconnectForceNoReconnect, nil); err != nil {
 			t.Fatal(err)
 		}
 		_, publish := a.Publish(t.Context(), &channel.PublishRequest{Channel: "log:a", Data: []byte(`1`)})

@@ -7,6 +7,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/roster"
 )
 
 // subState is where a subscription is, as its shard sees it.
@@ -36,8 +37,10 @@ type sub struct {
 	// settled: it has joined its topic and whoever ends it makes it leave.
 	// Before that its Subscribe call does. Under session.mu.
 	settled bool
-	// joined: presence knows of it. Under topic.mu.
+	// joined: presence knows of it. entry is where the journal for other nodes
+	// keeps it. Under topic.mu.
 	joined bool
+	entry  roster.Place
 
 	// What follows belongs to the shard.
 	state subState
@@ -260,7 +263,7 @@ func (s *Session) RefreshSubscription(g *auth.Grant) error {
 	sb := s.mu.subs.get(g.Channel)
 	if sb == nil {
 		s.mu.Unlock()
-		return channel.ErrBadRequest.With("not subscribed to the channel of the token")
+		return channel.ErrPermissionDenied.With("not subscribed to the channel of the token")
 	}
 	sb.grant, sb.expiresAt = g, g.ExpiresAt
 	s.mu.Unlock()

@@ -125,9 +125,9 @@ func (sim *simulation) operate(ctx context.Context) {
 		var err error
 		switch random.IntN(5) {
 		case 0:
-			_, err = sim.hub.Unsubscribe(to, d.readers[0].name)
+			_, err = sim.hub.Unsubscribe(context.Background(), to, d.readers[0].name)
 		case 1:
-			_, err = sim.hub.Disconnect(to, hub.DisconnectForceReconnect, nil)
+			_, err = sim.hub.Disconnect(context.Background(), to, hub.DisconnectForceReconnect, nil)
 		case 2:
 			// The devices know nothing of this channel: what it brings counts
 			// only when it has to be disconnected with 3010.
@@ -135,7 +135,7 @@ func (sim *simulation) operate(ctx context.Context) {
 		case 3:
 			_, err = sim.hub.Publish(ctx, &channel.PublishRequest{Channel: "deep:news", Data: []byte("news")})
 		case 4:
-			sim.hub.Info()
+			sim.info()
 			_, err = sim.hub.PresenceStats(d.readers[1].name)
 		}
 		if err != nil {
@@ -205,7 +205,7 @@ func (sim *simulation) check(t *testing.T) {
 				t.Errorf("%d are present in %s, want %d (%v)", st.Clients, name, n, err)
 			}
 		}
-		if got := sim.hub.Channels(name, 1)[name]; got != n {
+		if got := sim.channels(name, 1)[name]; got != n {
 			t.Errorf("%s has %d subscribers, want %d", name, got, n)
 		}
 	}

@@ -246,3 +246,20 @@ func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// info returns the counts of the node, whose uptime is nobody's concern.
+func (s *stage) info() hub.Info {
+	i := s.hub.Info(context.Background())[0]
+	i.Uptime = 0
+	return i
+}
+
+// channels lists the channels of a hub that is not kept waiting.
+func (s *stage) channels(pattern string, most int) map[string]int {
+	s.t.Helper()
+	found, err := s.hub.Channels(context.Background(), pattern, most)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return found
+}

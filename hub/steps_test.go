@@ -19,9 +19,9 @@ import (
 func TestEndingAtEachStep(t *testing.T) {
 	enders := map[string]func(s *stage, c *client){
 		"close":       func(_ *stage, c *client) { c.Close(hub.DisconnectConnectionClosed) },
-		"unsubscribe": func(s *stage, _ *client) { _, _ = s.hub.Unsubscribe(hub.Target{User: "ann"}, "") },
+		"unsubscribe": func(s *stage, _ *client) { _, _ = s.hub.Unsubscribe(context.Background(), hub.Target{User: "ann"}, "") },
 		"disconnect": func(s *stage, _ *client) {
-			_, _ = s.hub.Disconnect(hub.Target{User: "ann"}, hub.DisconnectForceReconnect, nil)
+			_, _ = s.hub.Disconnect(context.Background(), hub.Target{User: "ann"}, hub.DisconnectForceReconnect, nil)
 		},
 		"drain":      func(s *stage, _ *client) { _ = s.hub.Drain(context.Background(), 0) },
 		"hub closes": func(s *stage, _ *client) { s.hub.Close() },
@@ -175,19 +175,19 @@ func act(s *stage, random *rand.Rand, channels []string, user string) *client {
 	ctx := context.Background()
 	switch random.IntN(8) {
 	case 0:
-		_, _ = s.hub.Unsubscribe(hub.Target{User: user}, name)
+		_, _ = s.hub.Unsubscribe(context.Background(), hub.Target{User: user}, name)
 	case 1:
 		// These are channels of its own: a client that leaves one at the same
 		// moment may hear of the two in either order.
 		_, _ = s.hub.Subscribe(ctx, hub.Target{User: user}, hub.SubscribeRequest{Channel: name + ":server"})
 	case 2:
-		_, _ = s.hub.Disconnect(hub.Target{User: user}, hub.DisconnectForceReconnect, nil)
+		_, _ = s.hub.Disconnect(context.Background(), hub.Target{User: user}, hub.DisconnectForceReconnect, nil)
 	case 3:
-		_, _ = s.hub.Refresh(hub.Target{User: user}, time.Now().Add(time.Hour).Unix(), false)
+		_, _ = s.hub.Refresh(context.Background(), hub.Target{User: user}, time.Now().Add(time.Hour).Unix(), false)
 	case 4:
 		s.publish(name, "x")
 		_, _ = s.hub.Presence(name)
-		s.hub.Info()
+		s.info()
 	default:
 		c := s.open(nil)
 		_ = c.Identify(&auth.Identity{User: user})

@@ -178,7 +178,7 @@ func TestSubscriptionsExpire(t *testing.T) {
 			if err := c.RefreshSubscription(token("log:c", 10*time.Minute)); err != nil {
 				t.Error(err)
 			}
-			if err := c.RefreshSubscription(token("log:none", time.Minute)); !errors.Is(err, channel.ErrBadRequest) {
+			if err := c.RefreshSubscription(token("log:none", time.Minute)); !errors.Is(err, channel.ErrPermissionDenied) {
 				t.Errorf("refreshed what is not there: %v", err)
 			}
 			wait(time.Second + tick)

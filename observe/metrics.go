@@ -191,6 +191,10 @@ type Hub struct {
 	SlowDisconnects *Counter
 	// Sessions and InboxDepth are those of this node now.
 	Sessions, InboxDepth *Gauge
+	// RemoteMembers is how many members of other nodes are known, MemberCopies
+	// how often all of a node's were read.
+	RemoteMembers *Gauge
+	MemberCopies  *Counter
 }
 
 // Hub returns the counters of the hub, never nil.
@@ -210,6 +214,8 @@ func (m *Metrics) newHub() *Hub {
 		SlowDisconnects: m.counter(nameHubSlowDrops),
 		Sessions:        m.gauge(nameHubSessions),
 		InboxDepth:      m.gauge(nameHubInbox),
+		RemoteMembers:   m.gauge(nameHubRemote),
+		MemberCopies:    m.counter(nameHubCopies),
 	}
 }
 

@@ -59,6 +59,8 @@ const (
 	nameHubJoined    = "myelin_hub_joined_frames_total"
 	nameHubPings     = "myelin_hub_pings_sent_total"
 	nameHubSlowDrops = "myelin_hub_slow_disconnects_total"
+	nameHubRemote    = "myelin_hub_remote_members"
+	nameHubCopies    = "myelin_hub_member_copies_total"
 )
 
 // The labels.
@@ -117,6 +119,8 @@ func Table() []Metric {
 		{nameHubJoined, TypeCounter, nil, "", "Frames that shared a write with an earlier frame."},
 		{nameHubPings, TypeCounter, nil, "", "Pings sent to clients."},
 		{nameHubSlowDrops, TypeCounter, nil, "", "Sessions ended because they did not take what was queued for them."},
+		{nameHubRemote, TypeGauge, nil, "", "Members of channels that other nodes of the cluster have, as far as they are known here."},
+		{nameHubCopies, TypeCounter, nil, "", "Times that all members of another node were read, because it is new or because a message of it was missed."},
 	}
 }
 

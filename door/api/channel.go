@@ -93,7 +93,7 @@ func (c *call) historyRemove(ctx context.Context, r *historyRemoveRequest) (any,
 const globs = "?[]{}!\\"
 
 // channels lists the channels that have subscribers.
-func (c *call) channels(_ context.Context, r *channelsRequest) (any, error) {
+func (c *call) channels(ctx context.Context, r *channelsRequest) (any, error) {
 	if i := strings.IndexAny(r.Pattern, globs); i >= 0 {
 		return nil, unsupported("pattern", fmt.Sprintf(
 			"%q has no meaning here; * stands for any run of characters but ':', ** for any run", r.Pattern[i:i+1]))
@@ -101,7 +101,10 @@ func (c *call) channels(_ context.Context, r *channelsRequest) (any, error) {
 	if n := len(r.Pattern); n > auth.MaxPatternBytes {
 		return nil, channel.ErrBadRequest.With(fmt.Sprintf("pattern has %d bytes, at most %d are allowed", n, auth.MaxPatternBytes))
 	}
-	found := c.door.opts.Hub.Channels(r.Pattern, MaxListedChannels+1)
+	found, err := c.door.opts.Hub.Channels(ctx, r.Pattern, MaxListedChannels+1)
+	if err != nil {
+		return nil, err
+	}
 	if len(found) > MaxListedChannels {
 		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("more than %d channels, give a narrower pattern", MaxListedChannels))
 	}
@@ -119,12 +122,19 @@ func (c *call) channels(_ context.Context, r *channelsRequest) (any, error) {
 	return &channelsResult{Channels: out}, nil
 }
 
-// info tells of the nodes, of which this one is the only.
-func (c *call) info(context.Context, *infoRequest) (any, error) {
-	i := c.door.opts.Hub.Info()
-	return &infoResult{Nodes: []nodeResult{{
-		UID: i.Node, Name: i.Node, Version: c.door.opts.Version,
-		NumClients: i.Clients, NumUsers: i.Users, NumSubs: i.Subscriptions, NumChannels: i.Channels,
-		Uptime: int64(time.Since(c.door.began) / time.Second),
-	}}}, nil
+// info tells of the nodes, of this one first. One that does not answer is shown
+// with what it said last.
+func (c *call) info(ctx context.Context, _ *infoRequest) (any, error) {
+	out := new(infoResult)
+	for _, i := range c.door.opts.Hub.Info(ctx) {
+		if i.Version == "" {
+			i.Version = c.door.opts.Version // a node alone
+		}
+		out.Nodes = append(out.Nodes, nodeResult{
+			UID: i.Node, Name: i.Node, Version: i.Version,
+			NumClients: i.Clients, NumUsers: i.Users, NumSubs: i.Subscriptions, NumChannels: i.Channels,
+			Uptime: int64(i.Uptime / time.Second), Addr: i.Addr, Silent: i.Silent,
+		})
+	}
+	return out, nil
 }

@@ -39,7 +39,6 @@ type Door struct {
 	metrics *observe.Door
 	methods map[string]method
 	slots   chan struct{}
-	began   time.Time
 }
 
 // New returns a door.
@@ -49,7 +48,7 @@ func New(o Options) *Door {
 	}
 	return &Door{
 		opts: o, metrics: o.Metrics.Door("api"), methods: newMethods(),
-		slots: make(chan struct{}, MaxInFlight), began: time.Now(),
+		slots: make(chan struct{}, MaxInFlight),
 	}
 }
 

@@ -85,6 +85,9 @@ type nodeResult struct {
 	NumSubs     int    `json:"num_subs"`
 	NumChannels int    `json:"num_channels"`
 	Uptime      int64  `json:"uptime"`
+	// Addr and Silent are Myelin's own, of nodes of a cluster.
+	Addr   string `json:"x_addr,omitempty"`
+	Silent bool   `json:"x_silent,omitempty"`
 }
 
 type infoResult struct {

@@ -115,7 +115,7 @@ func checkSeconds(at int64) error {
 
 // unsubscribe ends subscriptions of sessions, all of them where no channel is
 // named.
-func (c *call) unsubscribe(_ context.Context, r *unsubscribeRequest) (any, error) {
+func (c *call) unsubscribe(ctx context.Context, r *unsubscribeRequest) (any, error) {
 	to, err := targetOf(r.User, r.Client, r.Session)
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (c *call) unsubscribe(_ context.Context, r *unsubscribeRequest) (any, error
 			return nil, err
 		}
 	}
-	_, err = c.door.opts.Hub.Unsubscribe(to, r.Channel)
+	_, err = c.door.opts.Hub.Unsubscribe(ctx, to, r.Channel)
 	return &empty{}, err
 }
 
@@ -137,7 +137,7 @@ func (r *disconnectRequest) check() error {
 }
 
 // disconnect ends sessions.
-func (c *call) disconnect(_ context.Context, r *disconnectRequest) (any, error) {
+func (c *call) disconnect(ctx context.Context, r *disconnectRequest) (any, error) {
 	why := hub.DisconnectForceNoReconnect
 	if d := r.Disconnect; d != nil {
 		if d.Code < minDisconnectCode || d.Code > maxDisconnectCode {
@@ -153,12 +153,12 @@ func (c *call) disconnect(_ context.Context, r *disconnectRequest) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.door.opts.Hub.Disconnect(to, why, r.Whitelist)
+	_, err = c.door.opts.Hub.Disconnect(ctx, to, why, r.Whitelist)
 	return &empty{}, err
 }
 
 // refresh moves the end of sessions.
-func (c *call) refresh(_ context.Context, r *refreshRequest) (any, error) {
+func (c *call) refresh(ctx context.Context, r *refreshRequest) (any, error) {
 	if given(r.Info) {
 		return nil, unsupported("info", "the info of a connection is that of its token; refresh it by a token")
 	}
@@ -170,6 +170,6 @@ func (c *call) refresh(_ context.Context, r *refreshRequest) (any, error) {
 		return nil, err
 	}
 	passed := r.ExpireAt != 0 && r.ExpireAt <= time.Now().Unix()
-	_, err = c.door.opts.Hub.Refresh(to, r.ExpireAt, r.Expired || passed)
+	_, err = c.door.opts.Hub.Refresh(ctx, to, r.ExpireAt, r.Expired || passed)
 	return &empty{}, err
 }

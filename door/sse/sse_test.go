@@ -442,7 +442,7 @@ func TestServerDisconnects(t *testing.T) {
 		a.message()
 		b := s.get(t, "/uni?channel=log:a", "")
 		b.message()
-		if _, err := s.Hub.Disconnect(hub.Target{User: "u"}, hub.DisconnectForceNoReconnect, nil); err != nil {
+		if _, err := s.Hub.Disconnect(t.Context(), hub.Target{User: "u"}, hub.DisconnectForceNoReconnect, nil); err != nil {
 			t.Fatal(err)
 		}
 		if r := a.message(); r.Disconnect == nil || r.Disconnect.Code != 3503 {

@@ -154,8 +154,8 @@ func TestEnds(t *testing.T) {
 				p := s.listening(t)
 				leave(p)
 				s.settled(t, 0)
-				if n := len(s.Hub.Channels("", 10)); n != 0 {
-					t.Errorf("%d channels have subscribers", n)
+				if found, err := s.Hub.Channels(t.Context(), "", 10); len(found) != 0 || err != nil {
+					t.Errorf("%v have subscribers (%v)", found, err)
 				}
 			})
 		}
@@ -176,7 +176,7 @@ func TestServerDisconnects(t *testing.T) {
 	p.send(text(`{"id":1,"connect":{"token":"` + token + `"}}`))
 	p.wants("1 connect")
 	other := s.listening(t)
-	if n, err := s.Hub.Disconnect(hub.Target{User: "u"}, hub.Disconnect{Code: 4999, Reason: strings.Repeat("é", 100)}, nil); n != 1 || err != nil {
+	if n, err := s.Hub.Disconnect(t.Context(), hub.Target{User: "u"}, hub.Disconnect{Code: 4999, Reason: strings.Repeat("é", 100)}, nil); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	p.wants("close 4999", "end")
