@@ -96,28 +96,34 @@ func checkWhole(v *view) *Violation {
 // checkOne holds that everybody agrees on what is at an offset.
 func checkOne(v *view) *Violation { return v.conflict }
 
-// checkKept holds that the last reader finds what was acknowledged.
+// checkKept holds that every last reader finds what was acknowledged.
 func checkKept(v *view) *Violation {
-	if v.final == nil {
-		return nil
-	}
-	kept := make(map[string]uint64, len(v.final.Kept))
-	var last uint64
-	for _, k := range v.final.Kept {
-		if k.Offset <= last {
-			return broken(PromiseOrder, "the last reader is given offset %d after %d", k.Offset, last)
+	for _, final := range v.finals {
+		if bad := v.checkFinal(final); bad != nil {
+			return bad
 		}
-		kept[k.ID], last = k.Offset, k.Offset
 	}
-	if len(v.final.Kept) > 0 && last != v.final.Offset {
-		return broken(PromiseKept, "the last reader is given publications up to %d and told that the last is %d", last, v.final.Offset)
+	return nil
+}
+
+func (v *view) checkFinal(final *Reading) *Violation {
+	kept := make(map[string]bool, len(final.Kept))
+	var last uint64
+	for _, k := range final.Kept {
+		if k.Offset <= last {
+			return broken(PromiseOrder, "the last reader at %s is given offset %d after %d", final.Node, k.Offset, last)
+		}
+		kept[k.ID], last = true, k.Offset
+	}
+	if len(final.Kept) > 0 && last != final.Offset {
+		return broken(PromiseKept, "the last reader at %s is given publications up to %d and told that the last is %d", final.Node, last, final.Offset)
 	}
 	for _, p := range v.tries {
-		if _, there := kept[p.ID]; there || p.Outcome != Acked || v.mayBeGone(p) {
+		if kept[p.ID] || p.Outcome != Acked || v.mayBeGone(p, final) {
 			continue
 		}
 		return broken(PromiseKept, "%q of %s was acknowledged by %s at %v (%s) and is not there at the end: %s",
-			p.ID, p.Publisher, p.Node, p.Return, p.Position, v.finalWords())
+			p.ID, p.Publisher, p.Node, p.Return, p.Position, finalWords(final))
 	}
 	return nil
 }
@@ -125,24 +131,23 @@ func checkKept(v *view) *Violation {
 // mayBeGone says whether an acknowledged publication may be missing at the end:
 // its epoch ended, which is judged by itself, or there are as many newer ones as
 // are kept.
-func (v *view) mayBeGone(p Publish) bool {
-	kept := v.final.Kept
-	evicts := v.rule.Size > 0 && len(kept) >= v.rule.Size
+func (v *view) mayBeGone(p Publish, final *Reading) bool {
+	evicts := v.rule.Size > 0 && len(final.Kept) >= v.rule.Size
 	switch {
 	case p.Epoch == "":
 		return len(v.epochs) > 1 || evicts
-	case p.Epoch != v.final.Epoch:
-		return true
+	case p.Epoch != final.Epoch:
+		return final.Epoch == v.final.Epoch
 	default:
-		return evicts && p.Offset < kept[0].Offset
+		return evicts && p.Offset < final.Kept[0].Offset
 	}
 }
 
-func (v *view) finalWords() string {
-	if len(v.final.Kept) == 0 {
-		return fmt.Sprintf("nothing is kept, the position is %s", v.final.Position)
+func finalWords(final *Reading) string {
+	if len(final.Kept) == 0 {
+		return fmt.Sprintf("%s keeps nothing, its position is %s", final.Node, final.Position)
 	}
-	return fmt.Sprintf("%d are kept, from %d to %s", len(v.final.Kept), v.final.Kept[0].Offset, v.final.Position)
+	return fmt.Sprintf("%s keeps %d, from %d to %s", final.Node, len(final.Kept), final.Kept[0].Offset, final.Position)
 }
 
 // checkRefused holds that nobody sees what was refused each time it was tried,

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"myelin/channel"
 	"myelin/e2e/faults/history"
 )
 
@@ -138,11 +139,21 @@ func TestRecorder(t *testing.T) {
 	p := r.Publisher()
 	p.Note(history.Publish{ID: "a", Outcome: history.Acked})
 	s := r.Subscriber("client", "door", "c")
-	s.Note(history.Step{Kind: history.Subscribed})
-	s.Note(history.Step{Kind: history.Publication, ID: "a"})
-	s.Note(history.Step{Kind: history.Interrupted})
-	if s.Last() != "a" {
-		t.Errorf("the last publication is %q", s.Last())
+	place := func(offset uint64) history.Position { return history.Position{Epoch: "e", Offset: offset} }
+	for _, step := range []struct {
+		history.Step
+		stands uint64
+	}{
+		{history.Step{Kind: history.Subscribed, Position: place(3)}, 3},
+		{history.Step{Kind: history.Publication, Position: place(4), ID: "a"}, 4},
+		{history.Step{Kind: history.Interrupted}, 4},
+		{history.Step{Kind: history.Subscribed, Position: place(9), Recovering: true, Recovered: true}, 4},
+		{history.Step{Kind: history.Subscribed, Position: place(12), Recovering: true}, 12},
+	} {
+		s.Note(step.Step)
+		if s.Stands() != place(step.stands) {
+			t.Errorf("after %v it stands at %s", step.Step, s.Stands())
+		}
 	}
 	s.Settle()
 	r.Fault(history.Fault{Name: "f"})
@@ -151,7 +162,7 @@ func TestRecorder(t *testing.T) {
 	if len(h.Publishes) != 1 || len(h.Faults) != 1 || len(h.Readings) != 1 || len(h.Rules) != 1 || len(h.Subscribers) != 1 {
 		t.Fatalf("the history holds %+v", h)
 	}
-	if got := h.Subscribers[0]; !got.Settled || len(got.Steps) != 3 || got.Steps[2].At < got.Steps[0].At {
+	if got := h.Subscribers[0]; !got.Settled || len(got.Steps) != 5 || got.Steps[4].At < got.Steps[0].At {
 		t.Errorf("the subscriber is %+v", got)
 	}
 }
@@ -159,11 +170,15 @@ func TestRecorder(t *testing.T) {
 // TestOutages measures pauses by hand.
 func TestOutages(t *testing.T) {
 	t.Parallel()
-	h := &history.History{Faults: []history.Fault{{Name: "second", From: 10 * time.Second}, {Name: "first", From: 3 * time.Second}}}
+	h := &history.History{
+		Rules:  []history.Rule{{Channel: "", Durability: channel.DurabilitySync}, {Channel: "memory"}},
+		Faults: []history.Fault{{Name: "second", From: 10 * time.Second}, {Name: "first", From: 3 * time.Second}},
+	}
 	for _, at := range []int{1, 2, 6, 7, 9, 11, 12} {
 		h.Publishes = append(h.Publishes, history.Publish{Node: "a", Outcome: history.Acked, Return: time.Duration(at) * time.Second})
 	}
 	h.Publishes = append(h.Publishes,
+		history.Publish{Node: "a", Channel: "memory", Outcome: history.Acked, Return: 5 * time.Second},
 		history.Publish{Node: "b", Outcome: history.Acked, Return: 4 * time.Second},
 		history.Publish{Node: "b", Outcome: history.Unknown, Return: 14 * time.Second})
 	type row struct {
@@ -175,8 +190,12 @@ func TestOutages(t *testing.T) {
 		got = append(got, row{o.Fault.Name, o.Node, o.Longest / time.Second, o.At / time.Second})
 	}
 	want := []row{
-		{"first", "", 2, 2}, {"first", "a", 4, 2}, {"first", "b", 6, 4},
-		{"second", "", 2, 9}, {"second", "a", 2, 9}, {"second", "b", 10, 4},
+		{"first", "", 2, 2},
+		{"first", "a", 4, 2},
+		{"first", "b", 6, 4},
+		{"second", "", 2, 9},
+		{"second", "a", 2, 9},
+		{"second", "b", 10, 4},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("outages are %v, want %v", got, want)

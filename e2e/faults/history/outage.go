@@ -16,13 +16,14 @@ type Outage struct {
 
 // Outages tells for each fault, in their order, how long publishers waited at
 // most from its begin until the next one begins: all of them together first,
-// then those of each node.
+// then those of each node. It looks at the channels that promise most.
 func Outages(h *History) []Outage {
 	acks := map[string][]time.Duration{"": nil}
 	var end time.Duration
+	durable := mostDurable(h.Rules)
 	for _, p := range h.Publishes {
 		end = max(end, p.Return)
-		if p.Outcome == Acked {
+		if p.Outcome == Acked && durable[p.Channel] {
 			acks[""] = append(acks[""], p.Return)
 			acks[p.Node] = append(acks[p.Node], p.Return)
 		}
@@ -48,6 +49,17 @@ func Outages(h *History) []Outage {
 		}
 	}
 	return out
+}
+
+// mostDurable returns the channels of the highest durability there is.
+func mostDurable(rules []Rule) map[string]bool {
+	channels := make(map[string]bool)
+	for _, r := range rules {
+		if !slices.ContainsFunc(rules, func(other Rule) bool { return other.Durability > r.Durability }) {
+			channels[r.Channel] = true
+		}
+	}
+	return channels
 }
 
 // longest returns the longest pause between times that is, in part, within a

@@ -30,6 +30,16 @@ func NewRecorder(rules ...Rule) *Recorder {
 // Now is the time on the history's clock.
 func (r *Recorder) Now() time.Duration { return time.Since(r.start) }
 
+// Fork returns a recorder that begins with what publishers have noted here, for
+// one of several ways in which things may go on.
+func (r *Recorder) Fork() *Recorder {
+	h := r.History()
+	f := &Recorder{start: r.start, rules: r.rules}
+	log := f.Publisher()
+	log.mu.tries = h.Publishes
+	return f
+}
+
 // Publisher returns a new log for a publisher.
 func (r *Recorder) Publisher() *PublisherLog {
 	l := &PublisherLog{}
@@ -115,8 +125,8 @@ type SubscriberLog struct {
 	mu  struct {
 		sync.Mutex
 		said Subscriber
-		// last is the id of the last publication.
-		last string
+		// stands is where the client has everything up to.
+		stands Position
 	}
 }
 
@@ -125,8 +135,8 @@ func (l *SubscriberLog) Note(s Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.At = l.now()
-	if s.Kind == Publication {
-		l.mu.last = s.ID
+	if s.Kind == Publication || s.Kind == Subscribed && !s.Recovered {
+		l.mu.stands = s.Position
 	}
 	if len(l.mu.said.Steps) == MaxSteps {
 		l.mu.said.Full = true
@@ -135,11 +145,11 @@ func (l *SubscriberLog) Note(s Step) {
 	l.mu.said.Steps = append(l.mu.said.Steps, s)
 }
 
-// Last returns the id of the last publication that was seen.
-func (l *SubscriberLog) Last() string {
+// Stands returns where the client has everything up to, as far as it was told.
+func (l *SubscriberLog) Stands() Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.last
+	return l.mu.stands
 }
 
 // Settle says that whatever was not given to this client by now is lost.

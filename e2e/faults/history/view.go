@@ -57,9 +57,10 @@ type view struct {
 	tries       []Publish
 	subscribers []*Subscriber
 	readings    []Reading
-	// final is the last reading.
-	final *Reading
-	full  bool
+	// finals are the readings after everything was over, final the last of them.
+	finals []*Reading
+	final  *Reading
+	full   bool
 
 	sightings []sighting
 	lines     map[string]*line
@@ -85,7 +86,7 @@ func newView(h *History, rule Rule) *view {
 		if r := &h.Readings[i]; r.Channel == rule.Channel {
 			v.readings = append(v.readings, *r)
 			if r.Final {
-				v.final = r
+				v.finals, v.final = append(v.finals, r), r
 			}
 		}
 	}

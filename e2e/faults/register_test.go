@@ -1,0 +1,286 @@
+package faults
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"myelin/channel"
+	"myelin/e2e/faults/history"
+	"myelin/engine/disk"
+	"myelin/engine/memory"
+)
+
+// registerDir is the variable that makes the test binary a process that changes
+// keys until it is killed. State channels are in no door yet, so this speaks
+// with the engine.
+const registerDir = "MYELIN_TEST_REGISTERS_IN"
+
+// How the keys are used.
+const (
+	registerWorkers = 6
+	registerKeys    = 3
+	// maxRegisterCalls keeps porcupine's work small.
+	maxRegisterCalls = 6000
+)
+
+func registerPolicy(d channel.Durability) *channel.Policy {
+	return &channel.Policy{Namespace: "state", Kind: channel.KindState, Durability: d, HistorySize: keeps}
+}
+
+// teller is told of each call twice: when it begins, with no outcome, and when it
+// has returned.
+type teller func(worker, n int, c history.KeyCall, returned bool)
+
+// work changes the keys of a state channel until ctx ends, or so often.
+func work(ctx context.Context, e channel.Engine, p *channel.Policy, life string, calls int, tell teller) error {
+	var group sync.WaitGroup
+	errs := make([]error, registerWorkers)
+	for w := range registerWorkers {
+		group.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), uint64(len(life))))
+			known := make(map[string]uint64)
+			for n := 0; n < calls && ctx.Err() == nil && errs[w] == nil; n++ {
+				errs[w] = workOnce(ctx, e, p, r, known, fmt.Sprintf("%s-%d-%d", life, w, n), func(c history.KeyCall, returned bool) { tell(w, n, c, returned) })
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// workOnce makes one call: a look, a put, or a put that expects what this worker
+// knows of the key, which may be old.
+func workOnce(ctx context.Context, e channel.Engine, p *channel.Policy, r *rand.Rand, known map[string]uint64, id string, tell func(history.KeyCall, bool)) error {
+	c := history.KeyCall{Key: fmt.Sprint("key", r.IntN(registerKeys)), Outcome: history.Unknown}
+	if r.IntN(3) == 0 {
+		c.Call = clockNow()
+		page, err := e.Snapshot(ctx, &channel.SnapshotRequest{Channel: "keys", Policy: p})
+		if err != nil {
+			return err
+		}
+		c.Outcome = history.Acked
+		for _, item := range page.Items {
+			if item.Key == c.Key {
+				c.Offset = item.Offset
+			}
+		}
+		known[c.Key] = c.Offset
+		c.Return = clockNow()
+		tell(c, true)
+		return nil
+	}
+	if r.IntN(4) > 0 {
+		expect := known[c.Key]
+		c.Expect = &expect
+	}
+	c.ID, c.Call = id, clockNow()
+	tell(c, false)
+	ack, err := e.Publish(ctx, &channel.PublishRequest{Channel: "keys", Policy: p, Op: channel.OpPut, Key: c.Key, Data: []byte(id), ID: id, Expect: c.Expect})
+	c.Return = clockNow()
+	if conflict, ok := errors.AsType[*channel.Error](err); ok && conflict.Code == channel.CodeConflict {
+		c.Outcome, c.Offset = history.Refused, conflict.Current
+	} else if err != nil {
+		return err
+	} else {
+		c.Outcome, c.Offset = history.Acked, ack.Offset
+	}
+	known[c.Key] = c.Offset
+	tell(c, true)
+	return nil
+}
+
+// clockNow is one clock for all processes of the machine.
+func clockNow() time.Duration { return time.Duration(time.Now().UnixNano()) }
+
+// deaf is a sink that hears nothing.
+type deaf struct{}
+
+func (deaf) Deliver(*channel.Publication) {}
+func (deaf) Lost(string)                  {}
+func (deaf) Cleared(string)               {}
+
+// told is one line of a process that changes keys.
+type told struct {
+	Worker, N int
+	Returned  bool
+	Call      history.KeyCall
+}
+
+// registerUntilKilled changes keys on disk and says each call twice.
+func registerUntilKilled(dir string) {
+	fail := func(err error) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	e, err := disk.Open(disk.Options{Path: dir})
+	if err != nil {
+		fail(err)
+	}
+	if err := e.Start(context.Background(), deaf{}); err != nil {
+		fail(err)
+	}
+	var mu sync.Mutex
+	err = work(context.Background(), e, registerPolicy(channel.DurabilitySync), fmt.Sprint(os.Getpid()), maxRegisterCalls, func(worker, n int, c history.KeyCall, returned bool) {
+		line, err := json.Marshal(told{worker, n, returned, c})
+		if err != nil {
+			fail(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = os.Stdout.Write(append(line, '\n'))
+	})
+	fail(err)
+}
+
+// register kills a process that changes keys after so many lines and returns
+// its calls.
+func register(t *testing.T, dir string, lines int) []history.KeyCall {
+	t.Helper()
+	t.Setenv(registerDir, dir)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = read.Close() }()
+	p, err := launchRegister(write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	calls := make(map[string]history.KeyCall)
+	looks := []history.KeyCall{}
+	scan := bufio.NewScanner(read)
+	for n := 0; scan.Scan(); n++ {
+		var l told
+		if err := json.Unmarshal(scan.Bytes(), &l); err != nil {
+			t.Fatalf("it says %q: %v", scan.Text(), err)
+		}
+		if l.Call.ID == "" {
+			looks = append(looks, l.Call)
+		} else {
+			calls[l.Call.ID] = l.Call
+		}
+		if n == lines {
+			if err := p.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if state, err := p.Wait(); err != nil || state.ExitCode() != -1 {
+		t.Fatalf("it was not killed: %v %v", state, err)
+	}
+	for _, c := range calls {
+		looks = append(looks, c)
+	}
+	return looks
+}
+
+// launchRegister starts this binary again.
+func launchRegister(out *os.File) (*os.Process, error) {
+	return os.StartProcess(os.Args[0], os.Args[:1], &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, out, os.Stderr}})
+}
+
+// changesOf reads what became of every put.
+func changesOf(t *testing.T, e channel.Engine, p *channel.Policy) (changes []history.Kept) {
+	t.Helper()
+	r, err := e.Read(t.Context(), &channel.ReadRequest{Channel: "keys", Policy: p, Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pub := range r.Pubs {
+		changes = append(changes, history.Kept{Offset: pub.Offset, ID: string(pub.Data)})
+	}
+	return changes
+}
+
+// TestRegistersKilled has porcupine judge compare-and-set on the disk engine, in
+// processes that are killed one after another.
+func TestRegistersKilled(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	var calls []history.KeyCall
+	rounds := 4
+	if seconds(t) > 0 {
+		rounds = 16
+	}
+	for range rounds {
+		calls = append(calls, register(t, dir, 200+rand.IntN(800))...)
+	}
+	e, err := disk.Open(disk.Options{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close(context.Background()) }()
+	if err := e.Start(t.Context(), deaf{}); err != nil {
+		t.Fatal(err)
+	}
+	changes := changesOf(t, e, registerPolicy(channel.DurabilitySync))
+	judgeRegisters(t, withoutConflicts(calls), changes)
+}
+
+// withoutConflicts leaves out the calls that lost. The disk engine tells them of a
+// put that it has ordered and not yet written: until it is written others still
+// see the one before, and after a kill its offset may be somebody else's. Nobody
+// who won is concerned.
+func withoutConflicts(calls []history.KeyCall) []history.KeyCall {
+	return slices.DeleteFunc(slices.Clone(calls), func(c history.KeyCall) bool { return c.ID != "" && c.Outcome == history.Refused })
+}
+
+// TestRegisters has porcupine judge compare-and-set on the memory engine.
+func TestRegisters(t *testing.T) {
+	t.Parallel()
+	e := memory.New(memory.Options{})
+	defer func() { _ = e.Close(context.Background()) }()
+	if err := e.Start(t.Context(), deaf{}); err != nil {
+		t.Fatal(err)
+	}
+	p := registerPolicy(channel.DurabilityMemory)
+	var mu sync.Mutex
+	var calls []history.KeyCall
+	if err := work(t.Context(), e, p, "memory", 400, func(_, _ int, c history.KeyCall, returned bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if returned {
+			calls = append(calls, c)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	judgeRegisters(t, calls, changesOf(t, e, p))
+}
+
+// judgeRegisters holds that one order of the calls explains them, and that a
+// call that says otherwise would be noticed.
+func judgeRegisters(t *testing.T, calls []history.KeyCall, changes []history.Kept) {
+	t.Helper()
+	count := make(map[history.Outcome]int)
+	for _, c := range calls {
+		count[c.Outcome]++
+	}
+	t.Logf("%d calls: %v", len(calls), count)
+	if count[history.Acked] == 0 {
+		t.Fatal("these calls show nothing")
+	}
+	if a := history.Registers(calls, changes, time.Minute); a != history.Legal {
+		t.Errorf("porcupine says %s", a)
+	}
+	for i := range calls {
+		if c := &calls[i]; i > len(calls)/2 && c.ID != "" && c.Outcome == history.Acked && c.Expect != nil {
+			// As if it had won against another one.
+			*c.Expect++
+			break
+		}
+	}
+	if a := history.Registers(calls, changes, time.Minute); a != history.Illegal {
+		t.Errorf("of a planted bug porcupine says %s", a)
+	}
+}
