@@ -306,8 +306,16 @@ func TestEdgesOfRules(t *testing.T) {
 		{append(cluster(), "cluster.listen=10.0.0.1:8002", "cluster.insecure=true"), ""},
 		{append(cluster(), "cluster.listen=10.0.0.1:8002", "cluster.tls={cert_file: a, key_file: b, ca_file: c}"), ""},
 		{append(cluster(), "cluster.listen=10.0.0.1:8002", "cluster.tls={cert_file: a, key_file: b}"), "cluster.tls.cert_file"},
-		{append(cluster(), "cluster.storage_nodes=2"), "cluster.storage_nodes"},
-		{append(cluster(), "cluster.storage_nodes=5", "engine.jetstream.replicas=5"), ""},
+		{append(cluster(), "cluster.storage_nodes=1"), "cluster.storage_nodes"},
+		{append(cluster(), "cluster.storage_nodes=4"), "cluster.storage_nodes"},
+		{append(cluster(), "cluster.storage_nodes=5"), "cluster.peers"},
+		{append(cluster(), "cluster.storage_nodes=5", "cluster.storage=false"), ""},
+		{append(cluster(), "cluster.storage_nodes=5", "engine.jetstream.replicas=5", "cluster.peers=a:1,b:1,c:1,d:1"), ""},
+		{append(cluster(), "cluster.storage_nodes=5", "engine.jetstream.replicas=5", "cluster.peers=a:1,b:1,c:1,d:1,e:1"), ""},
+		{append(cluster(), "cluster.peers=a:1,b:1,c:1,d:1"), "cluster.peers"},
+		{append(cluster(), "cluster.peers=a:1,b:1"), ""},
+		{append(cluster(), "cluster.peers=a:1"), "cluster.peers"},
+		{append(cluster(), "cluster.peers=a:1", "cluster.storage=false"), ""},
 		{append(cluster(), "engine.jetstream.replicas=5"), "engine.jetstream.replicas"},
 		{append(cluster(), "engine.jetstream.replicas=2"), "engine.jetstream.replicas"},
 		{append(cluster(), "engine.jetstream.url=nats://a:4222"), "engine.jetstream.url"},
@@ -346,7 +354,7 @@ func TestEdgesOfRules(t *testing.T) {
 
 // cluster is the settings of a node that has a neighbour.
 func cluster() []string {
-	return []string{"cluster.peers=10.0.0.1:8002,10.0.0.2:8002", "cluster.secret=a secret of the nodes", "engine.jetstream.path=/data"}
+	return []string{"cluster.peers=10.0.0.1:8002,10.0.0.2:8002,10.0.0.3:8002", "cluster.secret=a secret of the nodes", "engine.jetstream.path=/data"}
 }
 
 // TestWhatIsInForce tries what auto stands for.
@@ -367,8 +375,8 @@ func TestWhatIsInForce(t *testing.T) {
 		{append(cluster(), history), "jetstream", "sync", "/data", 3, true},
 		{append(cluster(), history, "engine.disk.path=/d"), "jetstream", "sync", "/data", 3, true},
 		{append(cluster(), history, "cluster.storage=false"), "jetstream", "sync", "", 3, true},
-		{append(cluster(), "cluster.storage_nodes=1", "namespaces.a.durability=async"), "jetstream", "async", "/data", 1, false},
-		{append(cluster(), "cluster.storage_nodes=5", "engine.jetstream.replicas=5", "namespaces.a.durability=memory"), "jetstream", "memory", "/data", 5, false},
+		{append(cluster(), "engine.jetstream.replicas=1", "namespaces.a.durability=async"), "jetstream", "async", "/data", 1, false},
+		{append(cluster(), "cluster.storage_nodes=5", "cluster.peers=a:1,b:1,c:1,d:1", "namespaces.a.durability=memory"), "jetstream", "memory", "/data", 3, false},
 		{[]string{"engine.kind=jetstream", "engine.jetstream.path=/d", history}, "jetstream", "sync", "/d", 1, true},
 		{[]string{"engine.jetstream.url=nats://a:4222", history}, "jetstream", "async", "", 0, false},
 		{[]string{"engine.jetstream.url=nats://a:4222", history, "engine.jetstream.synced=true"}, "jetstream", "sync", "", 0, true},

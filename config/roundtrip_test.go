@@ -82,7 +82,9 @@ func drawKeeping(rt *rapid.T, c *config.Config) {
 	case 2:
 		c.Cluster.Peers = []string{"10.0.0.1:8002", "[::1]:8002", "b.example:1"}
 		c.Cluster.Secret, c.Cluster.Advertise, js.Path = "0123456789abcdef", "a.example:8002", "./data"
-		c.Cluster.StorageNodes = rapid.SampledFrom([]int{3, 5}).Draw(rt, "storage nodes")
+		if rapid.Bool().Draw(rt, "five") {
+			c.Cluster.StorageNodes, c.Cluster.Peers = 5, append(c.Cluster.Peers, "d:1")
+		}
 		js.Replicas = rapid.SampledFrom([]int{0, 1, 3}).Draw(rt, "replicas")
 	case 3:
 		js.URL = []string{"nats://a:4222", "tls://b:4222"}

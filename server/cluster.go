@@ -190,10 +190,11 @@ func (s *Server) bringUp(ctx context.Context) error {
 	if s.network != nil {
 		s.log.Info("listening; clients are served when the network is ready",
 			observe.KeyAddr, s.mainLn.Addr().String(), observe.KeyNode, s.node)
-		if err := s.comeUp(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := s.comeUp(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
