@@ -2,7 +2,11 @@ package jetstream_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"myelin/channel"
 	"myelin/channel/channeltest"
@@ -11,24 +15,58 @@ import (
 	"myelin/mesh/meshtest"
 )
 
-func network(tb testing.TB, dir string, synced bool) *mesh.Network {
+// home is one embedded node with its directory.
+type home struct {
+	options mesh.Options
+	network *mesh.Network
+}
+
+func newHome(tb testing.TB, synced bool) *home {
 	tb.Helper()
-	o := meshtest.Options(tb, "one")
-	o.StorePath, o.SyncAlways = dir, synced
-	n, err := mesh.Open(context.Background(), o)
+	h := &home{options: meshtest.Options(tb, "one")}
+	h.options.SyncAlways = synced
+	h.open(tb)
+	return h
+}
+
+func (h *home) open(tb testing.TB) {
+	tb.Helper()
+	n, err := mesh.Open(context.Background(), h.options)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
-		if err := n.Close(context.Background()); err != nil {
-			tb.Error(err)
-		}
-	})
-	return n
+	h.network = n
+	tb.Cleanup(func() { h.close(tb, n) })
+}
+
+func (h *home) close(tb testing.TB, n *mesh.Network) {
+	tb.Helper()
+	if err := n.Close(context.Background()); err != nil {
+		tb.Error(err)
+	}
+}
+
+func (h *home) engine(tb testing.TB) *jetstream.Engine {
+	tb.Helper()
+	return newEngine(tb, jetstream.Options{Network: h.network, Synced: h.options.SyncAlways, Alone: true})
+}
+
+func newEngine(tb testing.TB, o jetstream.Options) *jetstream.Engine {
+	tb.Helper()
+	e, err := jetstream.New(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
 }
 
 // factory makes engines on one embedded node each.
 func factory(d channel.Durability) channeltest.Factory {
+	var homes sync.Map
+	remember := func(e *jetstream.Engine, h *home) channel.Engine {
+		homes.Store(channel.Engine(e), h)
+		return e
+	}
 	return channeltest.Factory{
 		Durability: d,
 		RealTime:   true,
@@ -36,13 +74,27 @@ func factory(d channel.Durability) channeltest.Factory {
 		Channels:   5000,
 		New: func(tb testing.TB) channel.Engine {
 			tb.Helper()
-			synced := d == channel.DurabilitySync
-			e, err := jetstream.New(jetstream.Options{Network: network(tb, tb.TempDir(), synced), Synced: synced})
-			if err != nil {
-				tb.Fatal(err)
-			}
-			return e
+			h := newHome(tb, d == channel.DurabilitySync)
+			return remember(h.engine(tb), h)
 		},
+		Restart: func(tb testing.TB, e channel.Engine, clean bool) channel.Engine {
+			tb.Helper()
+			v, _ := homes.Load(e)
+			h := v.(*home)
+			// A crash has no time for the engine.
+			if !clean {
+				h.close(tb, h.network)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := e.Close(ctx); err != nil {
+				tb.Error(err)
+			}
+			h.close(tb, h.network)
+			h.open(tb)
+			return remember(h.engine(tb), h)
+		},
+		Cut: func(_ testing.TB, e channel.Engine) func() { return jetstream.Deafen(e) },
 	}
 }
 
@@ -54,5 +106,75 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			channeltest.Run(t, factory(d))
 		})
+	}
+}
+
+// pair is an engine of two nodes: what is kept is published on one of them, and
+// read on the other.
+type pair struct {
+	channel.Engine
+	publisher channel.Engine
+}
+
+func (p *pair) Start(ctx context.Context, s channel.Sink) error {
+	if err := p.publisher.Start(ctx, nowhere{}); err != nil {
+		return err
+	}
+	return p.Engine.Start(ctx, s)
+}
+
+func (p *pair) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
+	// The positions of what is not kept are those of each node.
+	if r.Policy.Kind == channel.KindLog && r.Policy.HistorySize == 0 {
+		return p.Engine.Publish(ctx, r)
+	}
+	return p.publisher.Publish(ctx, r)
+}
+
+func (p *pair) Close(ctx context.Context) error {
+	err := p.publisher.Close(ctx)
+	if other := p.Engine.Close(ctx); err == nil {
+		err = other
+	}
+	return err
+}
+
+// nowhere is a Sink of a node without subscribers.
+type nowhere struct{}
+
+func (nowhere) Deliver(*channel.Publication) {}
+func (nowhere) Lost(string)                  {}
+func (nowhere) Cleared(string)               {}
+
+// clusterFactory makes engines of two nodes of a cluster that they share.
+func clusterFactory(c *meshtest.Cluster, d channel.Durability, serial *atomic.Int64) channeltest.Factory {
+	options := func(i int, prefix string) jetstream.Options {
+		return jetstream.Options{Network: c.Node(i), Replicas: 3, Synced: d == channel.DurabilitySync, Prefix: prefix}
+	}
+	return channeltest.Factory{
+		Durability: d,
+		RealTime:   true,
+		MaxPayload: 512 << 10,
+		Channels:   2000,
+		New: func(tb testing.TB) channel.Engine {
+			tb.Helper()
+			prefix := fmt.Sprintf("test-%d", serial.Add(1))
+			p := &pair{Engine: newEngine(tb, options(1, prefix)), publisher: newEngine(tb, options(0, prefix))}
+			tb.Cleanup(func() {
+				for _, name := range jetstream.Streams(p.Engine) {
+					_ = c.Node(2).JetStream().DeleteStream(context.Background(), name)
+				}
+			})
+			return p
+		},
+		Cut: func(_ testing.TB, e channel.Engine) func() { return jetstream.Deafen(e.(*pair).Engine) },
+	}
+}
+
+func TestConformanceOfThree(t *testing.T) {
+	c := meshtest.New(t, 3, func(_ int, o *mesh.Options) { o.SyncAlways = true })
+	var serial atomic.Int64
+	for name, d := range map[string]channel.Durability{"sync": channel.DurabilitySync, "memory": channel.DurabilityMemory} {
+		t.Run(name, func(t *testing.T) { channeltest.Run(t, clusterFactory(c, d, &serial)) })
 	}
 }

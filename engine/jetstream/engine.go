@@ -30,6 +30,7 @@ type Engine struct {
 	fetcher *fetcher
 	flights *flights
 	breeze  *breeze
+	books   *books
 	life    *lives
 	keeper  *keeper
 	// sink is set before calls are let in.
@@ -61,6 +62,7 @@ func New(o Options) (*Engine, error) {
 	e.fetcher = newFetcher(e.conn)
 	e.flights = newFlights(e)
 	e.breeze = newBreeze(e)
+	e.books = newBooks(e)
 	e.life = newLives(e)
 	e.keeper = newKeeper(e)
 	return e, nil
@@ -83,6 +85,11 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 		return channel.ErrUnavailable.Wrap(err)
 	}
 	e.feeds.start()
+	if e.options.Alone {
+		if err := e.life.resume(ctx); err != nil {
+			return channel.ErrUnavailable.With("how the node was stopped cannot be read").Wrap(err)
+		}
+	}
 	for _, p := range e.options.Namespaces {
 		if err := e.admit(p); err != nil {
 			return err
@@ -97,13 +104,14 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 	if err := e.keeper.start(); err != nil {
 		return channel.ErrUnavailable.Wrap(err)
 	}
+	e.work.Go(e.books.run)
 	e.calls.open()
 	return nil
 }
 
 // Caps says what this engine can do.
 func (e *Engine) Caps() channel.Caps {
-	c := channel.Caps{Durable: channel.DurabilityAsync, MultiNode: true}
+	c := channel.Caps{Durable: channel.DurabilityAsync, State: true, MultiNode: true}
 	if e.options.Synced {
 		c.Durable = channel.DurabilitySync
 	}
@@ -119,6 +127,11 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-idle:
 	case <-ctx.Done():
 		err = channel.ErrUnavailable.With("the engine was closed before it was idle").Wrap(ctx.Err())
+	}
+	if started && err == nil && e.options.Alone {
+		if err := e.life.testify(ctx); err != nil {
+			e.options.Logger.Warn("that the node stops could not be written down; channels of durability async will begin a new epoch", "error", err)
+		}
 	}
 	e.cancel()
 	<-idle
@@ -216,7 +229,7 @@ func (e *Engine) admit(p *channel.Policy) error {
 	switch {
 	case p == nil:
 		return channel.ErrBadRequest.With("the request has no policy; the engine needs that of the namespace")
-	case p.Kind != channel.KindLog && (p.Kind != channel.KindState || !e.Caps().State):
+	case p.Kind != channel.KindLog && p.Kind != channel.KindState:
 		return channel.ErrUnsupported.With("this engine keeps no channels of that kind")
 	case p.Durability > e.Caps().Durable:
 		return channel.ErrUnsupported.With("the NATS servers do not fsync every write, so this engine promises at most durability async")

@@ -140,7 +140,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, p *channel.Policy) 
 		return channel.Position{}, err
 	}
 	for {
-		f, fresh, err := e.feeds.add(name, s.under(s.live())+token(name), s)
+		f, fresh, err := e.feeds.add(name, s.feedSubject(name), s)
 		switch {
 		case err != nil:
 			return channel.Position{}, err
@@ -153,7 +153,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, p *channel.Policy) 
 			return channel.Position{}, channel.ErrUnavailable.Wrap(ctx.Err())
 		}
 		if f.isOpen() {
-			h, err := s.head(ctx, name)
+			h, err := f.where(ctx)
 			return channel.Position{Epoch: h.epoch, Offset: h.last}, err
 		}
 		// Whoever opened it could not, and has taken it away.
@@ -219,6 +219,15 @@ func (f *feed) listen() error {
 	return nil
 }
 
+// where returns where the channel is, once what has ended in it has been
+// published.
+func (f *feed) where(ctx context.Context) (head, error) {
+	if f.stream.key.kind == channel.KindState {
+		return f.engine.books.settled(ctx, f.stream, f.name)
+	}
+	return f.stream.head(ctx, f.name)
+}
+
 // open begins to listen, and finds out where the channel is.
 func (f *feed) open(ctx context.Context) (channel.Position, error) {
 	defer close(f.ready)
@@ -228,7 +237,7 @@ func (f *feed) open(ctx context.Context) (channel.Position, error) {
 	}
 	var h head
 	if err == nil {
-		h, err = f.stream.head(ctx, f.name)
+		h, err = f.where(ctx)
 	}
 	if err != nil {
 		f.engine.feeds.remove(f)
@@ -290,10 +299,7 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 	if msg.sequence == 0 || msg.sequence <= f.mu.chain {
 		return
 	}
-	// Where what was before is not kept any more, nothing is missing only if
-	// nothing can have come and gone since it was last certain.
-	age := f.stream.age()
-	whole := msg.previous == f.mu.chain || msg.previous == 0 && (age == 0 || time.Since(f.mu.sure) < age-skew)
+	whole := f.wholeLocked(&msg)
 	f.mu.chain, f.mu.at, f.mu.sure = msg.sequence, msg.at, time.Now()
 	f.stream.reached(f.mu.epoch, msg.sequence)
 	if err != nil {
@@ -314,14 +320,34 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 		return
 	}
 	prev := f.mu.last
-	if !whole {
+	switch {
+	case f.stream.key.kind == channel.KindState:
+		// Who wrote it has proven what was before it.
+		prev = msg.prev
+		f.engine.books.dues.add(bookKey{f.stream, f.name}, msg.due)
+	case whole:
+	case msg.previous == 0:
+		f.engine.sink.Lost(f.name)
+	default:
 		prev = msg.previous
-		if prev == 0 {
-			f.engine.sink.Lost(f.name)
-		}
 	}
 	f.mu.last = msg.sequence
 	f.engine.sink.Deliver(msg.publication(f.name, f.mu.epoch, prev))
+}
+
+// wholeLocked reports whether nothing is missing between the message before and
+// this one.
+func (f *feed) wholeLocked(m *message) bool {
+	if f.stream.key.kind == channel.KindState {
+		return m.kind == kindPublication || m.last == f.mu.last
+	}
+	if m.previous != 0 {
+		return m.previous == f.mu.chain
+	}
+	// What was before is not kept any more: nothing is missing only if nothing
+	// can have come and gone since it was last certain.
+	age := f.stream.age()
+	return age == 0 || time.Since(f.mu.sure) < age-skew
 }
 
 // position returns the offset of the last publication of a channel of which

@@ -24,6 +24,8 @@ const (
 	kindCleared
 	// kindAnchor remembers the position of a channel that nobody publishes on.
 	kindAnchor
+	// kindSwept says that deletions before it may be gone from a state channel.
+	kindSwept
 	// kindTick is a mark in the sequence of a stream: what is behind it is
 	// younger than it is.
 	kindTick
@@ -41,8 +43,8 @@ type frame struct {
 	prev uint64
 	// due is when an entry ends, in Unix milliseconds, 0 for never.
 	due int64
-	// origin is the incarnation of the node that sent it, and time when it did:
-	// for publications that no stream keeps.
+	// origin is the incarnation of the node that sent it, where no stream keeps
+	// it, and time when it did, in Unix milliseconds, where not the stream says.
 	origin uint64
 	time   int64
 
@@ -59,6 +61,7 @@ const (
 	hasPrev
 	hasDue
 	hasOrigin
+	hasTime
 	isBytes
 	hasContentType
 	hasTags
@@ -87,6 +90,7 @@ func (f *frame) flags() (flags uint64) {
 	set(hasPrev, f.prev != 0)
 	set(hasDue, f.due != 0)
 	set(hasOrigin, f.origin != 0)
+	set(hasTime, f.time != 0)
 	set(isBytes, f.contentType == channel.ContentBytes)
 	set(hasContentType, f.contentType != channel.ContentJSON && f.contentType != channel.ContentBytes)
 	set(hasTags, len(f.tags) > 0)
@@ -118,6 +122,8 @@ func (f *frame) encode() []byte {
 	}
 	if flags&hasOrigin != 0 {
 		b = binary.BigEndian.AppendUint64(b, f.origin)
+	}
+	if flags&hasTime != 0 {
 		b = binary.AppendUvarint(b, uint64(f.time))
 	}
 	if flags&hasContentType != 0 {
@@ -193,6 +199,8 @@ func (r *reader) fields(f *frame, flags uint64) {
 	}
 	if flags&hasOrigin != 0 {
 		f.origin = r.fixed()
+	}
+	if flags&hasTime != 0 {
 		f.time = int64(r.number())
 	}
 	if flags&isBytes != 0 {

@@ -40,11 +40,19 @@ func number(s string) uint64 {
 	return n
 }
 
+// when returns the time of a publication in Unix milliseconds.
+func (m *message) when() int64 {
+	if m.time != 0 {
+		return m.time
+	}
+	return m.at / int64(time.Millisecond)
+}
+
 // publication returns what a message says, as the channel's own.
 func (m *message) publication(name, epoch string, prev uint64) *channel.Publication {
 	return &channel.Publication{
 		Channel: name, Position: channel.Position{Epoch: epoch, Offset: m.sequence}, Prev: prev,
 		Op: m.op, Key: m.key, Data: m.data, ContentType: m.contentType, Tags: m.tags, Info: m.info,
-		Time: m.at / int64(time.Millisecond),
+		Time: m.when(),
 	}
 }

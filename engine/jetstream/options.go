@@ -24,6 +24,11 @@ const (
 	// DefaultMaxIDs is how many message ids of ephemeral channels a node
 	// remembers.
 	DefaultMaxIDs = 1 << 18
+	// DefaultMaxEntries is how many entries a state channel may have.
+	DefaultMaxEntries = 100_000
+	// DefaultMaxBooks is how many state channels without subscribers a node
+	// keeps in memory.
+	DefaultMaxBooks = 1024
 )
 
 // Options say which network an Engine is on, and its limits. Network is
@@ -64,6 +69,12 @@ type Options struct {
 	// MaxIDs is how many ids of ephemeral channels are remembered; beyond it
 	// the oldest goes before its window is over. 0 takes DefaultMaxIDs.
 	MaxIDs int
+	// MaxEntries is how many entries one state channel may have; 0 takes
+	// DefaultMaxEntries.
+	MaxEntries int
+	// MaxBooks is how many state channels are kept in memory for a quick next
+	// use, beside those that are subscribed to; 0 takes DefaultMaxBooks.
+	MaxBooks int
 	// Logger hears about streams and disturbances; nil hears nothing.
 	Logger *slog.Logger
 	// Metrics counts limits that were hit; nil counts nothing.
@@ -86,6 +97,8 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxSubscribed, DefaultMaxSubscribed)
 	orElse(&o.MaxReads, DefaultMaxReads)
 	orElse(&o.MaxIDs, DefaultMaxIDs)
+	orElse(&o.MaxEntries, DefaultMaxEntries)
+	orElse(&o.MaxBooks, DefaultMaxBooks)
 	orElse(&o.minAge, minAge)
 	return o
 }

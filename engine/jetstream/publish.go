@@ -19,6 +19,8 @@ import (
 const (
 	headerID              = natsjs.MsgIDHeader
 	headerExpectedSubject = natsjs.ExpectedLastSubjSeqHeader
+	headerExpectedOf      = natsjs.ExpectedLastSubjSeqSubjHeader
+	headerExpectedID      = natsjs.ExpectedLastMsgIDHeader
 	headerSequence        = natsjs.SequenceHeader
 	headerLast            = natsjs.LastSequenceHeader
 	headerTime            = natsjs.TimeStampHeaer
@@ -44,6 +46,9 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	if err != nil {
 		return channel.Ack{}, err
 	}
+	if r.Policy.Kind == channel.KindState {
+		return e.books.put(ctx, s, r)
+	}
 	f := frame{
 		kind: kindPublication, op: r.Op, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
 	}
@@ -52,8 +57,15 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	if r.ID != "" {
 		m.Header.Set(headerID, messageID(r.Channel, r.ID))
 	}
+	return s.store(ctx, m, r.ID != "")
+}
+
+// store brings a message into the stream and returns its position. again says
+// that it may be sent a second time.
+func (s *stream) store(ctx context.Context, m *nats.Msg, again bool) (channel.Ack, error) {
+	e := s.engine
 	epoch, high := s.place()
-	ack, err := e.send(ctx, m, r.ID != "")
+	ack, err := e.send(ctx, m, again)
 	if err != nil {
 		return channel.Ack{}, err
 	}
@@ -175,6 +187,7 @@ const (
 	codeWrongLastAnyway = 10164
 	codeInProcess       = 10158
 	codeAnotherStream   = 10060
+	codeAnotherID       = 10070
 	codeStoreFailed     = 10077
 	codeNoResources     = 10023
 	codeNoStorage       = 10047
@@ -195,7 +208,7 @@ func readAck(b []byte) (ack pubAck, retry bool, err error) {
 	}
 	cause := fmt.Errorf("jetstream error %d: %s", ack.Error.ErrCode, ack.Error.Description)
 	switch ack.Error.ErrCode {
-	case codeWrongLast, codeWrongLastAnyway:
+	case codeWrongLast, codeWrongLastAnyway, codeAnotherID:
 		return pubAck{}, false, errElsewhere
 	case codeAnotherStream:
 		return pubAck{}, false, errAnotherStream
@@ -218,7 +231,11 @@ func (s *stream) announce(ctx context.Context, name string) error {
 	if s.engine.options.Alone {
 		return nil
 	}
-	m := nats.NewMsg(s.subject(name))
+	to := s.subject(name)
+	if s.key.kind == channel.KindState {
+		to = s.keySubject(name, "")
+	}
+	m := nats.NewMsg(to)
 	m.Header.Set(natsjs.ExpectedStreamHeader, "nobody")
 	_, err := s.engine.send(ctx, m, true)
 	if errors.Is(err, errAnotherStream) {

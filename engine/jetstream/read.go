@@ -18,11 +18,11 @@ type head struct {
 	at             int64
 }
 
-// head asks the leader of the stream where a log channel is.
+// head asks the leader of the stream where a channel is.
 func (s *stream) head(ctx context.Context, name string) (head, error) {
 	h := head{epoch: s.epoch()}
 	err := s.ask(ctx, func(ctx context.Context) error {
-		msg, ok, err := s.engine.fetcher.last(ctx, s.name, s.subject(name))
+		msg, ok, err := s.engine.fetcher.last(ctx, s.name, s.filter(name))
 		if err != nil {
 			return err
 		}
@@ -94,8 +94,11 @@ func (e *Engine) Read(ctx context.Context, r *channel.ReadRequest) (channel.Read
 	return e.flights.do(ctx, s, r)
 }
 
-// read reads a log channel.
+// read reads a channel.
 func (s *stream) read(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
+	if s.key.kind == channel.KindState {
+		return s.engine.books.read(ctx, s, r)
+	}
 	h, err := s.head(ctx, r.Channel)
 	if err != nil {
 		return channel.ReadResult{}, err

@@ -25,6 +25,9 @@ func (e *Engine) Remove(ctx context.Context, name string, p *channel.Policy) err
 	if err != nil {
 		return err
 	}
+	if p.Kind == channel.KindState {
+		return e.books.clear(ctx, s, name)
+	}
 	for pause := minPause; ; {
 		h, err := s.head(ctx, name)
 		if err != nil || h.sequence == 0 {
@@ -60,7 +63,7 @@ func (s *stream) purge(ctx context.Context, name string, before uint64) error {
 	defer cancel()
 	st, err := s.engine.js.Stream(ctx, s.name)
 	if err == nil {
-		err = st.Purge(ctx, natsjs.WithPurgeSubject(s.subject(name)), natsjs.WithPurgeSequence(before))
+		err = st.Purge(ctx, natsjs.WithPurgeSubject(s.filter(name)), natsjs.WithPurgeSequence(before))
 	}
 	if err != nil {
 		return channel.ErrUnavailable.With("what is kept was marked as removed, but still takes room; remove it again").Wrap(err)

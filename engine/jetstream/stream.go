@@ -157,6 +157,25 @@ func (s *stream) under(letter string) string {
 // channel begin with.
 func (s *stream) subject(name string) string { return s.under(s.kept()) + token(name) }
 
+// filter returns what all messages of a channel have as their subject.
+func (s *stream) filter(name string) string { return s.subject(name) + s.anyKey() }
+
+// feedSubject returns what comes of a channel's messages once they are kept.
+func (s *stream) feedSubject(name string) string {
+	return s.under(s.live()) + token(name) + s.anyKey()
+}
+
+func (s *stream) anyKey() string {
+	if s.key.kind == channel.KindState {
+		return ".*"
+	}
+	return ""
+}
+
+// keySubject returns the subject of a key of a state channel. The empty key is
+// that of markers.
+func (s *stream) keySubject(name, key string) string { return s.subject(name) + "." + token(key) }
+
 func (s *stream) isReady() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,215 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"myelin/channel"
+)
+
+// book is what a node knows of one state channel: its entries as of one
+// message. It may be behind, which whoever writes finds out, as a stream takes
+// a change only from who knows the last one. It is owned by who has the turn.
+type book struct {
+	stream *stream
+	name   string
+	// turn holds the right to use what follows.
+	turn chan struct{}
+
+	// epoch is "" where nothing is known yet.
+	epoch string
+	// head is the sequence of the last message, last the offset of the last
+	// publication, and cleared the sequence of the last removal.
+	head, last, cleared uint64
+	at                  int64
+	entries             map[string]*channel.Publication
+	// dues are when entries end, of those that do.
+	dues map[string]int64
+	// sorted are the keys in order; nil where they are to be sorted anew.
+	sorted []string
+	// tombs are the deleted keys of which messages are kept.
+	tombs map[string]tomb
+	// count is how many publications were seen since it was begun.
+	count uint64
+
+	// pins is how many use it or wait for it, and used when it was last let go.
+	// Under the lock of books.
+	pins int
+	used time.Time
+}
+
+// tomb is a deletion: its sequence, and which publication it was.
+type tomb struct{ sequence, count uint64 }
+
+func newBook(k bookKey) *book {
+	b := &book{stream: k.stream, name: k.name, turn: make(chan struct{}, 1)}
+	b.begin("")
+	return b
+}
+
+// begin forgets all.
+func (b *book) begin(epoch string) {
+	b.epoch = epoch
+	b.head, b.last, b.cleared, b.at, b.count = 0, 0, 0, 0, 0
+	b.entries = make(map[string]*channel.Publication)
+	b.dues = make(map[string]int64)
+	b.tombs = make(map[string]tomb)
+	b.sorted = nil
+}
+
+func (b *book) offset(key string) uint64 {
+	if p := b.entries[key]; p != nil {
+		return p.Offset
+	}
+	return 0
+}
+
+func (b *book) position() channel.Position {
+	return channel.Position{Epoch: b.epoch, Offset: b.last}
+}
+
+// refresh brings the book up to where the leader of the stream is.
+func (b *book) refresh(ctx context.Context) error {
+	s := b.stream
+	h, err := s.head(ctx, b.name)
+	if err != nil {
+		return err
+	}
+	if h.epoch != b.epoch {
+		b.begin(h.epoch)
+	}
+	if h.sequence == b.head {
+		return nil
+	}
+	return s.ask(ctx, func(ctx context.Context) error {
+		for {
+			part, err := s.engine.fetcher.get(ctx, s.name, query{Sequence: b.head + 1, Next: s.filter(b.name)})
+			if err != nil {
+				return err
+			}
+			if !b.take(part.msgs) {
+				b.begin(h.epoch)
+				continue
+			}
+			if part.pending == 0 || len(part.msgs) == 0 {
+				break
+			}
+		}
+		if b.head < h.sequence {
+			return errNoAnswer
+		}
+		return nil
+	})
+}
+
+// take applies messages. It says no where deletions may be missing before one
+// of them, so that the book must be begun anew.
+func (b *book) take(msgs []message) bool {
+	for i := range msgs {
+		m := &msgs[i]
+		if m.kind == kindSwept && b.head != 0 && b.head < m.swept() {
+			return false
+		}
+		b.apply(m)
+	}
+	return true
+}
+
+// apply makes the change that a message says.
+func (b *book) apply(m *message) {
+	b.head, b.at = m.sequence, m.at
+	switch m.kind {
+	case kindCleared:
+		cleared, last := m.sequence, m.last
+		b.entries = make(map[string]*channel.Publication)
+		b.dues = make(map[string]int64)
+		b.tombs = make(map[string]tomb)
+		b.sorted = nil
+		b.cleared, b.last = cleared, last
+	case kindPublication:
+		b.last = m.sequence
+		b.count++
+		old := b.entries[m.key]
+		delete(b.dues, m.key)
+		if m.op != channel.OpPut {
+			delete(b.entries, m.key)
+			b.tombs[m.key] = tomb{m.sequence, b.count}
+			if old != nil {
+				b.sorted = nil
+			}
+			return
+		}
+		delete(b.tombs, m.key)
+		b.entries[m.key] = m.publication(b.name, b.epoch, m.prev)
+		if m.due != 0 {
+			b.dues[m.key] = m.due
+		}
+		if old == nil {
+			b.sorted = nil
+		}
+	default:
+		b.last = max(b.last, m.last)
+	}
+}
+
+// swept returns up to where deletions may be gone once a mark says so.
+func (m *message) swept() uint64 { return m.sequence }
+
+// keys returns the keys in order.
+func (b *book) keys() []string {
+	if b.sorted == nil {
+		b.sorted = slices.Sorted(maps.Keys(b.entries))
+	}
+	return b.sorted
+}
+
+// next returns when the next entry ends, 0 for never.
+func (b *book) next() int64 {
+	var first int64
+	for _, due := range b.dues {
+		if first == 0 || due < first {
+			first = due
+		}
+	}
+	return first
+}
+
+// settle publishes the end of entries that have outlived their time.
+func (b *book) settle(ctx context.Context) error {
+	for pause := minPause; ; {
+		over := b.overdue(time.Now())
+		if len(over) == 0 {
+			return nil
+		}
+		for _, key := range over {
+			_, err := b.write(ctx, &frame{kind: kindPublication, op: channel.OpExpire, key: key}, "")
+			if errors.Is(err, errElsewhere) {
+				// Somebody else was here, and may have done the same.
+				if pause, err = wait(ctx, jitter(pause)); err != nil {
+					return channel.ErrUnavailable.Wrap(err)
+				}
+				if err = b.refresh(ctx); err == nil {
+					break
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// overdue returns the keys whose time is over, those first that ended first.
+func (b *book) overdue(now time.Time) []string {
+	var keys []string
+	for key, due := range b.dues {
+		if due <= now.UnixMilli() {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(x, y string) int { return int(b.dues[x] - b.dues[y]) })
+	return keys
+}

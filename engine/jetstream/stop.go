@@ -1,0 +1,102 @@
+package jetstream
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"myelin/channel"
+)
+
+// A node alone writes down that it stopped as it should, so that what it had
+// written without a flush goes on under its epoch. Where that is not written,
+// or not what is there, something may be gone.
+
+// stopped is what is written down.
+type stopped struct {
+	Life life `json:"life"`
+	// Sequences are the last ones of the streams.
+	Sequences map[string]uint64 `json:"sequences"`
+}
+
+func (l *lives) stopStream() string  { return assetToken(l.engine.options.Prefix) + "_stop" }
+func (l *lives) stopSubject() string { return l.engine.options.Prefix + ".stop" }
+
+// testify writes down that the node stops as it should. Nothing may be
+// published any more.
+func (l *lives) testify(ctx context.Context) error {
+	l.mu.Lock()
+	known := l.mu.known
+	l.mu.Unlock()
+	if known == nil {
+		return nil
+	}
+	js := l.engine.js
+	w := stopped{Life: *known, Sequences: make(map[string]uint64)}
+	for _, s := range l.engine.streams.all() {
+		if s.key.durability != channel.DurabilityAsync {
+			continue
+		}
+		st, err := js.Stream(ctx, s.name)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", s.name, err)
+		}
+		w.Sequences[s.name] = st.CachedInfo().State.LastSeq
+	}
+	if len(w.Sequences) == 0 {
+		return nil
+	}
+	_, err := js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
+		Name: l.stopStream(), Description: "How Myelin was stopped.", Subjects: []string{l.stopSubject()}, MaxMsgsPerSubject: 1,
+	})
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", l.stopStream(), err)
+	}
+	m := nats.NewMsg(l.stopSubject())
+	if m.Data, err = json.Marshal(w); err != nil {
+		return err
+	}
+	_, err = l.engine.send(ctx, m, true)
+	return err
+}
+
+// resume goes on with the life that was there before a stop, where the stop
+// was as it should be. It counts once.
+func (l *lives) resume(ctx context.Context) error {
+	js := l.engine.js
+	st, err := js.Stream(ctx, l.stopStream())
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", l.stopStream(), err)
+	}
+	raw, err := l.engine.fetcher.lastRaw(ctx, l.stopStream(), l.stopSubject())
+	if err != nil || raw == nil {
+		return err
+	}
+	if err := st.Purge(ctx); err != nil {
+		return fmt.Errorf("stream %s: %w", l.stopStream(), err)
+	}
+	var w stopped
+	if json.Unmarshal(raw.Data, &w) != nil || w.Life.Disk == "" {
+		return nil
+	}
+	for name, last := range w.Sequences {
+		st, err := js.Stream(ctx, name)
+		if errors.Is(err, natsjs.ErrStreamNotFound) || err == nil && st.CachedInfo().State.LastSeq != last {
+			l.engine.options.Logger.Warn("a stream is not what it was when it was stopped; its channels begin a new epoch", "stream", name)
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", name, err)
+		}
+	}
+	_, err = l.find(ctx, life{Disk: w.Life.Disk, Memory: rand.Text()})
+	return err
+}
