@@ -43,6 +43,14 @@ func (n *Network) Healthy() error {
 	if n.closed.Load() {
 		return channel.ErrUnavailable.With("the network is closed")
 	}
+	n.mu.Lock()
+	bus := n.mu.bus
+	n.mu.Unlock()
+	if bus != nil {
+		if err := bus.Err(); err != nil {
+			return err
+		}
+	}
 	return n.watch.health.Load().err
 }
 

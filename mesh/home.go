@@ -83,7 +83,7 @@ func (h *home) leave() {
 
 func (h *home) takeLock() error {
 	name := filepath.Join(h.path, lockFile)
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return wrong(h.path, "cannot be written; let this process write to it", err)
 	}

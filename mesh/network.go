@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Network struct {
 		sync.Mutex
 		// conns are all connections, conn among them.
 		conns []*nats.Conn
+		bus   *Bus
 	}
 }
 
@@ -190,7 +192,14 @@ func redacted(urls []string) []string {
 	return all
 }
 
-// Close ends the connections and the embedded server. It returns an error
+// forget is called when a connection of this network was closed by its user.
+func (n *Network) forget(conn *nats.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.conns = slices.DeleteFunc(n.mu.conns, func(c *nats.Conn) bool { return c == conn })
+}
+
+// Close ends the bus, the connections and the embedded server. It returns an error
 // where ctx ends before all is done; the rest is then done later.
 func (n *Network) Close(ctx context.Context) error {
 	done := make(chan struct{})
@@ -210,6 +219,12 @@ func (n *Network) Close(ctx context.Context) error {
 func (n *Network) shut() {
 	n.closing.Do(func() {
 		n.closed.Store(true)
+		n.mu.Lock()
+		bus := n.mu.bus
+		n.mu.Unlock()
+		if bus != nil {
+			_ = bus.Close(context.Background())
+		}
 		n.watch.stop()
 		n.mu.Lock()
 		conns := n.mu.conns

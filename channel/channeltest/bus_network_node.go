@@ -145,6 +145,11 @@ func (b *MemBus) nudge() {
 // out sends a message, or keeps it while the node is paused.
 func (b *MemBus) out(to string, m memMessage) {
 	b.mu.Lock()
+	if b.mu.over {
+		// The dead do not speak, not even those who were answering.
+		b.mu.Unlock()
+		return
+	}
 	if b.mu.paused {
 		if len(b.mu.held) < memQueue {
 			b.mu.held = append(b.mu.held, memHeld{to, m})
@@ -346,6 +351,9 @@ func (b *MemBus) serve(m memMessage) {
 			defer context.AfterFunc(m.call.ctx, cancel)()
 			out, err := fn(ctx, m.from, slices.Clone(m.b))
 			reply.b = slices.Clone(out)
+			if err == nil && len(out) > channel.MaxBusMessage {
+				err = channel.ErrTooLarge.With("an answer on the bus may have 512 KiB")
+			}
 			if err != nil {
 				reply.b, reply.err = nil, channel.Public(err)
 			}

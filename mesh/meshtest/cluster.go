@@ -41,7 +41,7 @@ type Cluster struct {
 	options []mesh.Options
 	nodes   []*mesh.Network
 	// relays carry what node i dials at node j.
-	relays [][]*relay
+	relays [][]*Relay
 }
 
 // New starts n nodes, called "a", "b" and so on, all with storage, and waits
@@ -62,7 +62,7 @@ func New(tb testing.TB, n int, change func(i int, o *mesh.Options)) *Cluster {
 // Prepare is New without the start.
 func Prepare(tb testing.TB, n int, change func(i int, o *mesh.Options)) *Cluster {
 	tb.Helper()
-	c := &Cluster{tb: tb, options: make([]mesh.Options, n), nodes: make([]*mesh.Network, n), relays: make([][]*relay, n)}
+	c := &Cluster{tb: tb, options: make([]mesh.Options, n), nodes: make([]*mesh.Network, n), relays: make([][]*Relay, n)}
 	listeners := make([]string, n)
 	for i := range n {
 		listeners[i] = FreeAddress(tb)
@@ -74,17 +74,13 @@ func Prepare(tb testing.TB, n int, change func(i int, o *mesh.Options)) *Cluster
 		// What peers tell each other leads nowhere: the relays are the only way.
 		o.Advertise = fmt.Sprintf("127.0.0.1:%d", i+1)
 		o.Peers = []string{o.Listen}
-		c.relays[i] = make([]*relay, n)
+		c.relays[i] = make([]*Relay, n)
 		for j := range n {
 			if i == j {
 				continue
 			}
-			r, err := newRelay(listeners[j])
-			if err != nil {
-				tb.Fatal(err)
-			}
-			c.relays[i][j] = r
-			o.Peers = append(o.Peers, r.addr())
+			c.relays[i][j] = NewRelay(tb, listeners[j])
+			o.Peers = append(o.Peers, c.relays[i][j].Addr())
 		}
 		if change != nil {
 			change(i, o)
@@ -167,7 +163,7 @@ func (c *Cluster) Ready() {
 // Kill ends a node so that the others hear nothing of it any more.
 func (c *Cluster) Kill(i int) {
 	c.tb.Helper()
-	c.link(i, func(r *relay) { r.kill(true) })
+	c.link(i, func(r *Relay) { r.Kill(true) })
 	c.Stop(i)
 }
 
@@ -189,7 +185,7 @@ func (c *Cluster) Stop(i int) {
 // Restart starts a node again after Kill or Stop, with what it left behind.
 func (c *Cluster) Restart(i int) *mesh.Network {
 	c.tb.Helper()
-	c.link(i, func(r *relay) { r.kill(false) })
+	c.link(i, func(r *Relay) { r.Kill(false) })
 	if err := c.Open(i); err != nil {
 		c.tb.Fatalf("node %d: %v", i, err)
 	}
@@ -222,12 +218,12 @@ func (c *Cluster) hold(from, to int, held bool) {
 	if from == to {
 		return
 	}
-	c.relays[from][to].hold(true, held)
-	c.relays[to][from].hold(false, held)
+	c.relays[from][to].Hold(true, held)
+	c.relays[to][from].Hold(false, held)
 }
 
 // link does something to all relays from and to a node.
-func (c *Cluster) link(i int, do func(*relay)) {
+func (c *Cluster) link(i int, do func(*Relay)) {
 	for j := range c.nodes {
 		if i != j {
 			do(c.relays[i][j])
@@ -243,12 +239,5 @@ func (c *Cluster) close() {
 	}
 	for i := range c.nodes {
 		c.Stop(i)
-	}
-	for _, row := range c.relays {
-		for _, r := range row {
-			if r != nil {
-				r.close()
-			}
-		}
 	}
 }

@@ -5,10 +5,11 @@ import (
 	"io"
 	"net"
 	"sync"
+	"testing"
 )
 
-// relay carries connections from one node to another, and can stop to.
-type relay struct {
+// Relay carries connections from one node to another, and can stop to.
+type Relay struct {
 	listener net.Listener
 	target   string
 	wg       sync.WaitGroup
@@ -23,20 +24,24 @@ type relay struct {
 	}
 }
 
-func newRelay(target string) (*relay, error) {
+// NewRelay returns a relay to an address. It ends with the test.
+func NewRelay(tb testing.TB, target string) *Relay {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is bound at once
 	if err != nil {
-		return nil, err
+		tb.Fatal(err)
 	}
-	r := &relay{listener: l, target: target}
+	r := &Relay{listener: l, target: target}
 	r.mu.conns = make(map[net.Conn]bool)
 	r.wg.Go(r.run)
-	return r, nil
+	tb.Cleanup(r.close)
+	return r
 }
 
-func (r *relay) addr() string { return r.listener.Addr().String() }
+// Addr returns where it listens.
+func (r *Relay) Addr() string { return r.listener.Addr().String() }
 
-func (r *relay) run() {
+func (r *Relay) run() {
 	for {
 		c, err := r.listener.Accept()
 		if err != nil {
@@ -47,7 +52,7 @@ func (r *relay) run() {
 }
 
 // carry moves the bytes of one connection until one side ends it.
-func (r *relay) carry(in net.Conn) {
+func (r *Relay) carry(in net.Conn) {
 	defer r.drop(in)
 	if !r.keep(in) {
 		return
@@ -67,7 +72,7 @@ func (r *relay) carry(in net.Conn) {
 }
 
 // copy moves bytes one way, when that way is open.
-func (r *relay) copy(to, from net.Conn, there bool) {
+func (r *Relay) copy(to, from net.Conn, there bool) {
 	defer r.drop(to)
 	defer r.drop(from)
 	b := make([]byte, 32<<10)
@@ -86,7 +91,7 @@ func (r *relay) copy(to, from net.Conn, there bool) {
 }
 
 // wait holds a copier while its way is held.
-func (r *relay) wait(there bool) {
+func (r *Relay) wait(there bool) {
 	for {
 		r.mu.Lock()
 		gate := r.mu.back
@@ -104,7 +109,7 @@ func (r *relay) wait(there bool) {
 	}
 }
 
-func (r *relay) keep(c net.Conn) bool {
+func (r *Relay) keep(c net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.dead || r.mu.closed {
@@ -115,7 +120,7 @@ func (r *relay) keep(c net.Conn) bool {
 }
 
 // drop ends a connection the hard way.
-func (r *relay) drop(c net.Conn) {
+func (r *Relay) drop(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
@@ -125,8 +130,9 @@ func (r *relay) drop(c net.Conn) {
 	r.mu.Unlock()
 }
 
-// hold closes or opens a way.
-func (r *relay) hold(there, held bool) {
+// Hold closes or opens a way: there is from who connected to the target. What
+// is sent meanwhile waits.
+func (r *Relay) Hold(there, held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	gate := &r.mu.back
@@ -142,8 +148,8 @@ func (r *relay) hold(there, held bool) {
 	}
 }
 
-// kill ends all connections and refuses new ones, or lets them in again.
-func (r *relay) kill(dead bool) {
+// Kill ends all connections and lets no new ones in, or does again.
+func (r *Relay) Kill(dead bool) {
 	r.mu.Lock()
 	r.mu.dead = dead
 	r.mu.Unlock()
@@ -152,7 +158,7 @@ func (r *relay) kill(dead bool) {
 	}
 }
 
-func (r *relay) end() {
+func (r *Relay) end() {
 	r.mu.Lock()
 	var conns []net.Conn
 	for c := range r.mu.conns {
@@ -170,7 +176,7 @@ func (r *relay) end() {
 	}
 }
 
-func (r *relay) close() {
+func (r *Relay) close() {
 	r.mu.Lock()
 	r.mu.closed = true
 	r.mu.Unlock()
