@@ -46,13 +46,17 @@ type Host struct {
 	}
 }
 
-// NewHost returns a host. Its operations end when ctx does.
+// NewHost returns a host. Its operations end when ctx does. It is made before
+// the bus of its hub starts, where there is one.
 func NewHost(ctx context.Context, o Options) *Host {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Host{opts: o, hub: o.Hub, ctx: ctx, nobody: auth.Identity{Anonymous: true}}
 	h.mu.emulated = make(map[string]*Conversation)
+	if bus := o.Hub.Options().Bus; bus != nil {
+		bus.Answer(topicEmulate, h.answerEmulate)
+	}
 	return h
 }
 
@@ -130,22 +134,6 @@ func (c *Conversation) Close(why hub.Disconnect) {
 // CloseSaying is Close with a goodbye of the transport's own, behind which
 // nothing is sent.
 func (c *Conversation) CloseSaying(why hub.Disconnect, bye []byte) { c.session.CloseSaying(why, bye) }
-
-// ErrNoSession is what Emulate returns for a session that is not here.
-var ErrNoSession = errors.New("no such session on this node")
-
-// Emulate handles a frame of commands for the conversation whose secret is
-// session.
-func (h *Host) Emulate(session string, frame []byte) error {
-	h.mu.RLock()
-	c := h.mu.emulated[session]
-	h.mu.RUnlock()
-	if c == nil {
-		return ErrNoSession
-	}
-	c.Handle(frame)
-	return nil
-}
 
 // Handle handles the commands of one frame. It reports whether the
 // conversation goes on; when not, its session has been closed with a reason.

@@ -75,6 +75,8 @@ type HistoryRequest struct {
 	// negative one for as many as a call may have.
 	Limit   int
 	Reverse bool
+	// MaxBytes is where to stop, as in channel.ReadRequest.
+	MaxBytes int
 }
 
 // History reads what is kept of a channel. An epoch that is not the channel's
@@ -91,7 +93,7 @@ func (h *Hub) History(ctx context.Context, r HistoryRequest) (channel.ReadResult
 	if r.Limit < 0 || r.Limit > most {
 		r.Limit = most
 	}
-	read := &channel.ReadRequest{Channel: r.Channel, Policy: ns.Policy, Limit: r.Limit, Reverse: r.Reverse}
+	read := &channel.ReadRequest{Channel: r.Channel, Policy: ns.Policy, Limit: r.Limit, Reverse: r.Reverse, MaxBytes: r.MaxBytes}
 	if r.Since != nil {
 		if r.Reverse && r.Since.Offset == 0 {
 			return channel.ReadResult{}, channel.ErrBadRequest.With("nothing is before offset 0; leave since out to read from the end")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"myelin/channel"
@@ -29,6 +30,8 @@ type fake struct {
 	stride uint64
 	// forgetful: log has nothing.
 	forgetful bool
+	// most is how many bytes the longest answer to Read was, and a bit.
+	most atomic.Int64
 
 	sink channel.Sink
 
@@ -188,11 +191,17 @@ func (f *fake) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadRe
 		floor = b.mu.kept[0].Prev
 	}
 	res.Complete = r.Since.Offset >= floor && r.Since.Offset <= b.mu.top.Offset
+	size := 0
 	for _, p := range b.mu.kept {
-		if p.Offset > r.Since.Offset && (r.Limit < 0 || len(res.Pubs) < r.Limit) {
-			res.Pubs = append(res.Pubs, p)
+		if p.Offset <= r.Since.Offset || (r.Limit >= 0 && len(res.Pubs) >= r.Limit) {
+			continue
 		}
+		if size += len(p.Data); r.MaxBytes > 0 && size > r.MaxBytes && len(res.Pubs) > 0 {
+			break
+		}
+		res.Pubs = append(res.Pubs, p)
 	}
+	f.most.Store(max(f.most.Load(), int64(size)))
 	return res, nil
 }
 

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -419,4 +420,33 @@ func (e *stale) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadR
 		}
 	}
 	return res, err
+}
+
+// However much a feed has lost, no read asks for more than one answer may
+// hold, and the subscribers get all of it.
+func TestLargeGapsAreReadInPieces(t *testing.T) {
+	const many, each = 100, 200 << 10
+	bubble(t, func(t *testing.T) {
+		e := &fake{stride: 3, feed: dropping(func(n int64) bool { return n > 1 && n < many })}
+		s := newStage(t, e, func(o *hub.Options) { o.Limits.MessageBytes = each })
+		c := s.connect("")
+		c.subscribe("log:x")
+		var want []string
+		for i := range many {
+			want = append(want, strings.Repeat(string(rune('a'+i%26)), each))
+		}
+		s.publish("log:x", want...)
+		c.gets(t, want...)
+		if n := e.most.Load(); n > 4<<20+each {
+			t.Errorf("one read brought %d bytes", n)
+		}
+		// Nor does the read of one who comes back.
+		at := e.log("log:x")[0].Position
+		if sn, err := s.connect("").Subscribe(t.Context(), hub.SubscribeRequest{Channel: "log:x", Recover: true, Since: at}); err != nil || sn.Recovered {
+			t.Errorf("recovered %v, %v", sn.Recovered, err)
+		}
+		if n := e.most.Load(); n > 4<<20+each {
+			t.Errorf("one read brought %d bytes", n)
+		}
+	})
 }

@@ -353,6 +353,7 @@ func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadRe
 	if err := s.may(auth.VerbHistory, ns, r.Channel, false); err != nil {
 		return channel.ReadResult{}, err
 	}
+	r.MaxBytes = maxReply
 	out, err := s.hub.History(ctx, r)
 	out.Pubs = fitting(out.Pubs)
 	return out, err

@@ -99,9 +99,10 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 		return nil
 	}
 	pubs, ok := t.recent(channel.Position{Epoch: out.Position.Epoch, Offset: since.Offset})
+	cut := false
 	if !ok && since.Offset != out.Position.Offset {
 		r, err := h.engine.Read(ctx, &channel.ReadRequest{
-			Channel: t.name, Policy: t.ns.Policy, Limit: -1,
+			Channel: t.name, Policy: t.ns.Policy, Limit: -1, MaxBytes: maxReply,
 			Since: channel.Position{Epoch: out.Position.Epoch, Offset: since.Offset},
 		})
 		if err != nil {
@@ -111,9 +112,9 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 			t.ns.metrics.Unrecovered.Inc()
 			return nil
 		}
-		pubs = r.Pubs
+		pubs, cut = r.Pubs, isCut(&r)
 	}
-	if len(fitting(pubs)) < len(pubs) {
+	if cut || len(fitting(pubs)) < len(pubs) {
 		t.ns.metrics.Unrecovered.Inc()
 		t.hub.opts.Metrics.Limit("recovery").Inc()
 		return nil
@@ -126,6 +127,13 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 	}
 	t.ns.metrics.Recovered.Inc()
 	return nil
+}
+
+// isCut reports whether an answer without a limit of publications ends before
+// the top, because of its bytes.
+func isCut(r *channel.ReadResult) bool {
+	n := len(r.Pubs)
+	return n > 0 && r.Pubs[n-1].Offset < r.Top.Offset
 }
 
 // fitting returns the beginning of what one reply may hold of pubs, at least
@@ -170,11 +178,6 @@ func (t *topic) repairLocked() {
 func (t *topic) repair() {
 	t.ns.metrics.Repairs.Inc()
 	for range maxRepairs {
-		for _, s := range t.hub.shards {
-			if t.hub.waitFor(t.hub.ctx, s) != nil {
-				return // the hub closes
-			}
-		}
 		if t.catchUp() {
 			return
 		}
@@ -190,26 +193,25 @@ func (t *topic) repair() {
 	t.breakLocked(t.mu.top)
 }
 
-// catchUp reads what is missing, puts what the feed brought meanwhile behind
-// it, and reports whether the topic is whole again.
+// catchUp reads what is missing, a piece at a time, puts what the feed brought
+// meanwhile behind it, and reports whether the topic is whole again.
 func (t *topic) catchUp() bool {
 	t.mu.Lock()
-	since := t.mu.top
 	t.mu.again = false
 	t.mu.Unlock()
-	r, err := t.read(since, -1)
-	if err != nil || (r.Top.Epoch == since.Epoch && r.Top.Offset < since.Offset) {
-		return false // no answer, or one from before
+	for more := true; more; {
+		for _, s := range t.hub.shards {
+			if t.hub.waitFor(t.hub.ctx, s) != nil {
+				return false // the hub closes
+			}
+		}
+		var ok bool
+		if more, ok = t.piece(); !ok {
+			return false
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if r.Complete {
-		for _, p := range r.Pubs {
-			t.publishLocked(p)
-		}
-	} else {
-		t.breakLocked(r.Top)
-	}
 	for _, p := range t.mu.early {
 		switch {
 		case p.Epoch == t.mu.top.Epoch && p.Offset <= t.mu.top.Offset:
@@ -224,11 +226,35 @@ func (t *topic) catchUp() bool {
 	return !t.mu.again
 }
 
+// piece reads the next part of what is missing and sends it on. It reports
+// whether there is more, and whether there was an answer of use.
+func (t *topic) piece() (more, ok bool) {
+	t.mu.Lock()
+	since := t.mu.top
+	t.mu.Unlock()
+	r, err := t.read(since, -1)
+	if err != nil || (r.Top.Epoch == since.Epoch && r.Top.Offset < since.Offset) {
+		return false, false // no answer, or one from before
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !r.Complete {
+		t.breakLocked(r.Top)
+		return false, true
+	}
+	for _, p := range r.Pubs {
+		t.publishLocked(p)
+	}
+	return isCut(&r), true
+}
+
 // read asks the engine on the hub's own account.
 func (t *topic) read(since channel.Position, limit int) (channel.ReadResult, error) {
 	ctx, cancel := context.WithTimeout(t.hub.ctx, readTimeout)
 	defer cancel()
-	return t.hub.engine.Read(ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Since: since, Limit: limit})
+	return t.hub.engine.Read(ctx, &channel.ReadRequest{
+		Channel: t.name, Policy: t.ns.Policy, Since: since, Limit: limit, MaxBytes: maxReply,
+	})
 }
 
 // keep compares topics with the engine's truth, a stripe at a time so that

@@ -47,7 +47,11 @@ func (c *call) history(ctx context.Context, r *historyRequest) (any, error) {
 		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf(
 			"limit is %d, one answer holds at most %d publications (limits.history_read); go on from the last one with since", r.Limit, most))
 	}
-	req := hub.HistoryRequest{Channel: r.Channel, Limit: int(r.Limit), Reverse: r.Reverse}
+	// Where that cuts the answer it holds more than call.take admits.
+	req := hub.HistoryRequest{
+		Channel: r.Channel, Limit: int(r.Limit), Reverse: r.Reverse,
+		MaxBytes: MaxAnswerBytes + 2*h.Limits().MessageBytes,
+	}
 	if r.Since != nil {
 		req.Since = &channel.Position{Epoch: r.Since.Epoch, Offset: r.Since.Offset}
 	}

@@ -10,18 +10,21 @@
 //
 // # Promises
 //
-// 204 says that the commands were handed over, or that their session is gone
-// from this node: its stream has ended then. 404 says that the node is not
-// this one, so the client should begin anew. Answers come by the stream.
+// 204 says that the commands were handled, or that their session is gone from
+// its node: its stream has ended then. Any node of a cluster takes requests for
+// any other and answers once that one has handled them, so requests that wait
+// for each other's answers stay in order. 404 says that the node is not known,
+// or gone: the client should begin anew. 503 says that it did not answer; then
+// the commands may have been handled. Answers to commands come by the stream.
 //
 // # Limits
 //
-// A body holds at most a message and its frame, escaped.
+// A body holds at most a message and its frame, escaped. Commands for another
+// node have to fit one message on the bus, see [channel.MaxBusMessage].
 package emulation
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"myelin/channel"
@@ -67,15 +70,16 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, channel.ErrBadRequest.With(err.Error()))
 		return
 	}
-	if req.Node != d.opts.Node {
-		d.refuse(w, channel.ErrUnknownChannel.With(fmt.Sprintf("node %q is not here; connect again", req.Node)))
-		return
+	if req.Node == d.opts.Node {
+		err = d.opts.Host.Emulate(req.Session, req.Data)
+	} else {
+		err = d.opts.Host.EmulateAt(r.Context(), req.Node, req.Session, req.Data)
 	}
-	d.metrics.BytesIn.Add(int64(len(body)))
-	if err := d.opts.Host.Emulate(req.Session, req.Data); err != nil && !errors.Is(err, conversation.ErrNoSession) {
+	if err != nil && !errors.Is(err, conversation.ErrNoSession) {
 		d.refuse(w, err)
 		return
 	}
+	d.metrics.BytesIn.Add(int64(len(body)))
 	w.WriteHeader(http.StatusNoContent)
 }
 
