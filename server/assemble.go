@@ -94,7 +94,7 @@ func newNamespaces(c *config.Config) (map[string]*hub.Namespace, error) {
 // newHub returns the hub of the configuration.
 func (s *Server) newHub() *hub.Hub {
 	l, client := s.cfg.Limits, s.cfg.Client
-	return hub.New(hub.Options{
+	o := hub.Options{
 		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Metrics: s.metrics, Logger: s.log,
 		PingInterval: time.Duration(client.PingInterval),
 		PongTimeout:  time.Duration(client.PongTimeout),
@@ -105,7 +105,11 @@ func (s *Server) newHub() *hub.Hub {
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
 			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead,
 		},
-	})
+	}
+	if s.bus != nil {
+		o.Bus = s.bus
+	}
+	return hub.New(o)
 }
 
 // namespace translates one namespace.

@@ -11,16 +11,22 @@ const attendPause = time.Second
 // errNoKeys is what the health says while no token could be checked.
 var errNoKeys = errors.New("the key set of auth.tokens.jwks_url has not been fetched yet; no token can be checked")
 
-// attend keeps the health up to date until the server ends.
-func (s *Server) attend() {
+// attend keeps the health up to date until the server ends. It returns why the
+// server has to end, nil where it has ended.
+func (s *Server) attend() error {
 	tick := time.NewTicker(attendPause)
 	defer tick.Stop()
 	for {
 		s.lookAround()
+		if s.bus != nil {
+			if err := s.bus.Err(); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
-			return
+			return nil
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -114,6 +115,9 @@ func (s *Server) join(ctx context.Context) error {
 		return err
 	}
 	s.network = n
+	if s.cfg.Clustered() || s.cfg.External() {
+		s.bus = n.Bus()
+	}
 	policies := make([]*channel.Policy, 0, len(s.spaces))
 	for _, space := range s.spaces {
 		policies = append(policies, space.Policy)
@@ -140,6 +144,12 @@ func (s *Server) comeUp(ctx context.Context) error {
 	if err := s.network.Ready(ctx); err != nil {
 		return err
 	}
+	// Only now the others can say that they know this node by another process.
+	if s.bus != nil {
+		if err := s.bus.Start(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.engine.Start(ctx, s.hub); err != nil {
 		return fmt.Errorf("engine.jetstream: %w", err)
 	}
@@ -161,7 +171,11 @@ func (s *Server) leave(ctx context.Context) error {
 	if s.network == nil {
 		return nil
 	}
-	return s.network.Close(ctx)
+	var bye error
+	if s.bus != nil {
+		bye = s.bus.Close(ctx)
+	}
+	return errors.Join(bye, s.network.Close(ctx))
 }
 
 // errWaiting is what clients are told before this node has come up.

@@ -52,8 +52,10 @@ type Server struct {
 	spaces map[string]*hub.Namespace
 	// joining is how the network is joined, which network is then; both are
 	// nil for an engine that needs none.
-	joining  *mesh.Options
-	network  *mesh.Network
+	joining *mesh.Options
+	network *mesh.Network
+	// bus leads to the other nodes; nil for a node alone.
+	bus      *mesh.Bus
 	engine   channel.Engine
 	verifier *auth.Verifier
 	origins  *auth.Origins
@@ -220,7 +222,7 @@ func (s *Server) AdminAddr() net.Addr {
 
 // Run serves until ctx ends, then drains. It returns nil after a whole drain.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	var serving, coming sync.WaitGroup
 	serving.Go(func() { failed <- s.serve(s.main, s.mainLn) })
 	if s.admin != nil {
@@ -228,7 +230,11 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.warnOfDescriptors()
 	s.lookAround()
-	serving.Go(s.attend)
+	serving.Go(func() {
+		if err := s.attend(); err != nil {
+			failed <- err
+		}
+	})
 	up, enough := context.WithCancel(ctx)
 	coming.Go(func() {
 		if err := s.bringUp(up); err != nil {
