@@ -81,7 +81,7 @@ func (b *book) refresh(ctx context.Context) error {
 	if h.epoch != b.epoch {
 		b.begin(h.epoch)
 	}
-	if h.sequence == b.head {
+	if h.sequence <= b.head {
 		return nil
 	}
 	return s.ask(ctx, func(ctx context.Context) error {
@@ -100,6 +100,9 @@ func (b *book) refresh(ctx context.Context) error {
 		}
 		if b.head < h.sequence {
 			return errNoAnswer
+		}
+		if b.head > h.sequence {
+			return s.confirm(ctx, b.name, b.head)
 		}
 		return nil
 	})

@@ -38,3 +38,51 @@ func Streams(e channel.Engine) []string {
 	}
 	return names
 }
+
+// Frame is what a message of a stream says, in the open.
+type Frame struct {
+	Kind        uint8
+	Op          channel.Op
+	Key         string
+	Last, Prev  uint64
+	Due         int64
+	Origin      uint64
+	Time        int64
+	ContentType string
+	Tags        map[string]string
+	Info        *channel.ClientInfo
+	Data        []byte
+}
+
+// Encode returns the bytes of a frame.
+func Encode(f Frame) []byte {
+	fr := frame{
+		kind: kind(f.Kind), op: f.Op, key: f.Key, last: f.Last, prev: f.Prev, due: f.Due, origin: f.Origin, time: f.Time,
+		contentType: f.ContentType, tags: f.Tags, info: f.Info, data: f.Data,
+	}
+	return fr.encode()
+}
+
+// Decode is the inverse of Encode.
+func Decode(b []byte) (Frame, error) {
+	f, err := decode(b)
+	return Frame{
+		Kind: uint8(f.kind), Op: f.op, Key: f.key, Last: f.last, Prev: f.prev, Due: f.due, Origin: f.origin, Time: f.time,
+		ContentType: f.contentType, Tags: f.tags, Info: f.info, Data: f.data,
+	}, err
+}
+
+// Why a frame cannot be read.
+func Newer() error { return errNewer }
+
+// Foreign says that a frame is none.
+func Foreign() error { return errFrame }
+
+// Token returns a string as one token of a subject.
+func Token(s string) string { return token(s) }
+
+// Untoken is the inverse of Token.
+func Untoken(t string) (string, bool) { return untoken(t) }
+
+// AssetToken returns a string as a part of a stream's name.
+func AssetToken(s string) string { return assetToken(s) }

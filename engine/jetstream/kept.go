@@ -38,6 +38,16 @@ func (k *kept) add(b batch) {
 	}
 }
 
+// top returns the offset of the last publication, which was at least at last.
+func (k *kept) top(last uint64) uint64 {
+	for i := len(k.msgs) - 1; i >= 0; i-- {
+		if k.msgs[i].kind == kindPublication {
+			return max(last, k.msgs[i].sequence)
+		}
+	}
+	return last
+}
+
 // age lets go of what may have gone by age while it was read.
 func (k *kept) age(now time.Time) {
 	if k.shape.keeps.age == 0 {
@@ -75,13 +85,13 @@ type view struct {
 	pubs []message
 	// before is the offset of the publication before the first.
 	before uint64
-	// top is the offset of the last publication, floor where a read must begin
-	// at least to be complete.
-	top, floor uint64
+	// floor is where a read must begin at least to be complete.
+	floor uint64
 }
 
-// view returns what can be seen now.
-func (k *kept) view(p *channel.Policy, now time.Time) view {
+// view returns what can be seen now of a channel whose last publication is at
+// top.
+func (k *kept) view(top uint64, p *channel.Policy, now time.Time) view {
 	msgs, cleared := k.msgs, false
 	for i := len(msgs) - 1; i > 0; i-- {
 		if msgs[i].kind == kindCleared {
@@ -92,7 +102,8 @@ func (k *kept) view(p *channel.Policy, now time.Time) view {
 	var v view
 	switch {
 	case len(msgs) == 0:
-		return view{before: k.floor, top: k.floor, floor: k.floor}
+		// Whatever there was is gone by now.
+		return view{before: top, floor: top}
 	case msgs[0].kind != kindPublication:
 		v.floor, v.before = msgs[0].last, msgs[0].last
 	case !cleared && k.unevicted() && k.floor < msgs[0].sequence:
@@ -100,11 +111,9 @@ func (k *kept) view(p *channel.Policy, now time.Time) view {
 	default:
 		v.floor, v.before = msgs[0].sequence, msgs[0].sequence-1
 	}
-	v.top = v.before
 	for _, m := range msgs {
 		if m.kind == kindPublication {
 			v.pubs = append(v.pubs, m)
-			v.top = m.sequence
 		}
 	}
 	hide := max(0, len(v.pubs)-p.HistorySize)

@@ -116,10 +116,23 @@ func (s *stream) read(ctx context.Context, r *channel.ReadRequest) (channel.Read
 	if err != nil {
 		return channel.ReadResult{}, err
 	}
-	v := k.view(r.Policy, time.Now())
-	// There may be more than there was when the leader was asked.
-	res.Top.Offset = max(res.Top.Offset, v.top)
+	res.Top.Offset = k.top(h.last)
+	v := k.view(res.Top.Offset, r.Policy, time.Now())
 	return v.answer(r, res), nil
+}
+
+// confirm waits until the leader has what a replica had before it: who asks
+// next, and who listens, shall not find less.
+func (s *stream) confirm(ctx context.Context, name string, sequence uint64) error {
+	for pause := minPause; ; {
+		msg, _, err := s.engine.fetcher.last(ctx, s.name, s.filter(name))
+		if err != nil || msg.sequence >= sequence {
+			return err
+		}
+		if pause, err = wait(ctx, pause); err != nil {
+			return err
+		}
+	}
 }
 
 // scan reads all that is kept of a log channel, up to its head at least.
@@ -145,6 +158,9 @@ func (s *stream) scan(ctx context.Context, name string, h head) (kept, error) {
 		if k.next() <= h.sequence {
 			// Whoever answered has not got there yet.
 			return errNoAnswer
+		}
+		if k.next() > h.sequence+1 {
+			return s.confirm(ctx, name, k.next()-1)
 		}
 		return nil
 	})

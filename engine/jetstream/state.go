@@ -103,7 +103,13 @@ func (b *book) known(ctx context.Context, r *channel.PublishRequest) (channel.Ac
 	m := nats.NewMsg(b.stream.keySubject(b.name, ""))
 	m.Data = f.encode()
 	m.Header.Set(headerID, messageID(b.name, r.ID))
-	m.Header.Set(headerExpectedID, "a message that is not there")
+	// Where a stream has replicas the id is looked at before the sequence, and
+	// where it has none before the last id.
+	if b.stream.engine.options.Replicas > 1 {
+		m.Header.Set(headerExpectedSubject, strconv.FormatUint(1<<62, 10))
+	} else {
+		m.Header.Set(headerExpectedID, "a message that is not there")
+	}
 	ack, err := b.stream.engine.send(ctx, m, true)
 	if err != nil || !ack.Duplicate {
 		return channel.Ack{}, false
@@ -198,8 +204,10 @@ func (t *books) read(ctx context.Context, s *stream, r *channel.ReadRequest) (ch
 	if err != nil {
 		return channel.ReadResult{}, err
 	}
+	if n := len(msgs); n > 0 && msgs[n-1].kind == kindPublication {
+		res.Top.Offset = max(res.Top.Offset, msgs[n-1].sequence)
+	}
 	v := history(msgs, res.Top.Offset, r.Policy, time.Now())
-	res.Top.Offset = v.top
 	return v.answer(r, res), nil
 }
 
@@ -225,13 +233,16 @@ func (s *stream) linked(ctx context.Context, name string, from, head uint64) ([]
 	if from <= head {
 		return nil, errNoAnswer
 	}
+	if from-1 > head {
+		return all, s.confirm(ctx, name, from-1)
+	}
 	return all, nil
 }
 
 // history returns what can be seen of the messages of a state channel: the last
 // ones, back to where one is not followed by the next.
 func history(msgs []message, top uint64, p *channel.Policy, now time.Time) view {
-	v := view{top: top}
+	var v view
 	first := len(msgs)
 	for first > 0 && msgs[first-1].kind == kindPublication {
 		if first < len(msgs) && msgs[first].prev != msgs[first-1].sequence {
@@ -240,9 +251,6 @@ func history(msgs []message, top uint64, p *channel.Policy, now time.Time) view 
 		first--
 	}
 	v.pubs = msgs[first:]
-	if n := len(v.pubs); n > 0 {
-		v.top = max(v.top, v.pubs[n-1].sequence)
-	}
 	hide := max(0, len(v.pubs)-p.HistorySize)
 	if p.HistoryTTL > 0 {
 		for hide < len(v.pubs) && v.pubs[hide].when() <= now.Add(-p.HistoryTTL).UnixMilli() {
@@ -250,7 +258,7 @@ func history(msgs []message, top uint64, p *channel.Policy, now time.Time) view 
 		}
 	}
 	v.pubs = v.pubs[hide:]
-	v.before, v.floor = v.top, v.top
+	v.before, v.floor = top, top
 	if len(v.pubs) > 0 {
 		v.before, v.floor = v.pubs[0].prev, v.pubs[0].prev
 	}

@@ -227,7 +227,9 @@ func (s *stream) attend(ctx context.Context, do func(context.Context) error) err
 		return channel.ErrUnavailable.With("the stream of the namespace is not there yet").Wrap(ctx.Err())
 	}
 	for pause := minPause; ; {
-		err := do(ctx)
+		attempt, stop := context.WithTimeout(ctx, attemptTimeout)
+		err := do(attempt)
+		stop()
 		if err == nil {
 			return nil
 		}
