@@ -10,7 +10,8 @@ export const SECRET = 'an-e2e-secret-that-is-long-enough-for-hs256';
 export const API_KEY = 'an-e2e-api-key-0123456789';
 
 // The server takes every MYELIN_ variable for configuration, and this is none.
-const { MYELIN_BIN: bin, ...environment } = process.env;
+const { MYELIN_BIN: bin, ...rest } = process.env;
+export const environment = rest;
 if (!bin) throw new Error('MYELIN_BIN must name the myelin binary');
 
 /** freePort asks the system for a port that is free now. */

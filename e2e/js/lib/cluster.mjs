@@ -1,0 +1,173 @@
+// Three nodes of the real binary, and one address in front of them.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { API_KEY, environment, freePort } from './server.mjs';
+
+const bin = process.env.MYELIN_BIN;
+
+const common = (peers) => `
+admin: {listen: ""}
+auth: {anonymous: true}
+api: {key: ${API_KEY}}
+drain: {grace: 0}
+cluster:
+  secret: a-secret-of-the-nodes-in-a-test
+  peers: [${peers.map((p) => `"127.0.0.1:${p}"`).join(', ')}]
+namespaces:
+  open:
+    history: {size: 10000, ttl: 10m}
+    presence: true
+    join_leave: true
+    subscribe: [anonymous]
+    publish: [anonymous]
+    read_presence: [anonymous]
+    read_history: [anonymous]
+`;
+
+/** Node is one process of a cluster. */
+export class Node {
+  constructor({ name, port, args }) {
+    Object.assign(this, { name, port, args, log: '' });
+  }
+
+  run() {
+    this.process = spawn(bin, this.args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exited = new Promise((resolve) => this.process.on('exit', (code, signal) => resolve({ code, signal })));
+    for (const out of [this.process.stdout, this.process.stderr]) {
+      out.on('data', (b) => { this.log = (this.log + b).slice(-65536); });
+    }
+  }
+
+  async signal(name) {
+    this.process.kill(name);
+    return this.exited;
+  }
+
+  /** api calls the HTTP API; it throws what went wrong. */
+  async api(method, params) { return call(this.port, method, params); }
+
+  /** peers returns the names of the nodes that this one knows, itself included. */
+  async peers() {
+    try {
+      return (await this.api('info', {})).nodes.map((n) => n.name).sort();
+    } catch {
+      return [];
+    }
+  }
+}
+
+/** call calls the HTTP API at a port of this machine. */
+export async function call(port, method, params) {
+  const r = await fetch(`http://127.0.0.1:${port}/api/${method}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'X-API-Key': API_KEY },
+    body: JSON.stringify(params),
+    signal: AbortSignal.timeout(15000),
+  });
+  const body = await r.json();
+  if (body.error) throw Object.assign(new Error(body.error.message), body.error);
+  return body.result;
+}
+
+/** Cluster is three nodes that share their channels. */
+export class Cluster {
+  /** start starts them; command is what each of them runs, after its name. */
+  static async start(command = ['serve']) {
+    const c = new Cluster();
+    c.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-cluster-'));
+    const ports = await Promise.all(Array.from({ length: 6 }, freePort));
+    const file = join(c.dir, 'myelin.yaml');
+    writeFileSync(file, common(ports.slice(3)));
+    c.nodes = [0, 1, 2].map((i) => new Node({
+      name: `n${i}`,
+      port: ports[i],
+      args: [...command, '--config', file, '--data', join(c.dir, `n${i}`),
+        '--set', `node=n${i}`, '--set', `listen=127.0.0.1:${ports[i]}`, '--set', `cluster.listen=127.0.0.1:${ports[3 + i]}`],
+    }));
+    for (const n of c.nodes) n.run();
+    await c.whole();
+    return c;
+  }
+
+  /** whole waits until each node knows the others. */
+  async whole(ms = 60000) {
+    const end = Date.now() + ms;
+    for (;;) {
+      const known = await Promise.all(this.nodes.map((n) => n.peers()));
+      if (known.every((k) => k.join() === 'n0,n1,n2')) return;
+      if (Date.now() > end) {
+        throw new Error(`the nodes know ${JSON.stringify(known)}\n${this.nodes.map((n) => `${n.name}:\n${n.log}`).join('\n')}`);
+      }
+      await new Promise((r) => setTimeout(r, 100));
+    }
+  }
+
+  async stop() {
+    await Promise.all(this.nodes.map((n) => n.signal('SIGKILL')));
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Balancer is one address in front of nodes. Each connection goes to the next
+ * node that accepts it; nothing is sticky.
+ */
+export class Balancer {
+  static async start(nodes) {
+    const b = new Balancer();
+    b.nodes = nodes;
+    b.turn = 0;
+    b.pairs = new Set();
+    b.server = createServer((client) => b.join(client, nodes.length));
+    await new Promise((resolve) => b.server.listen(0, '127.0.0.1', resolve));
+    b.port = b.server.address().port;
+    return b;
+  }
+
+  join(client, tries) {
+    const node = this.nodes[this.turn++ % this.nodes.length];
+    const up = connect(node.port, '127.0.0.1');
+    client.on('error', () => up.destroy());
+    up.once('error', () => {
+      if (tries > 1 && !client.destroyed) this.join(client, tries - 1);
+      else client.destroy();
+    });
+    up.once('connect', () => {
+      up.removeAllListeners('error');
+      const pair = [client, up];
+      this.pairs.add(pair);
+      const end = () => {
+        this.pairs.delete(pair);
+        client.destroy();
+        up.destroy();
+      };
+      for (const s of pair) {
+        s.setNoDelay(true);
+        s.on('error', end);
+        s.on('close', end);
+      }
+      client.pipe(up);
+      up.pipe(client);
+    });
+  }
+
+  /** cut resets every connection, so that its client goes to another node. */
+  cut() {
+    for (const [client, up] of this.pairs) {
+      client.resetAndDestroy();
+      up.destroy();
+    }
+    this.pairs.clear();
+  }
+
+  http(path) { return `http://127.0.0.1:${this.port}${path}`; }
+  ws(path) { return `ws://127.0.0.1:${this.port}${path}`; }
+
+  async stop() {
+    this.cut();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
