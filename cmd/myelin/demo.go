@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,9 +25,11 @@ namespaces:
 
 // demoCommand runs a server with live feeds.
 type demoCommand struct {
-	Data   string   `type:"path" placeholder:"DIR" help:"Where the demo keeps its channels, so that they survive a restart. By default a directory in your cache."`
-	Memory bool     `help:"Keep nothing: a restart is a new beginning."`
-	Set    []string `help:"Set one key of the server's configuration: a.b=v. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	Data    string   `type:"path" placeholder:"DIR" help:"Where the demo keeps its channels, so that they survive a restart. By default a directory in your cache."`
+	Memory  bool     `help:"Keep nothing: a restart is a new beginning."`
+	NoFeeds bool     `help:"Run the server alone. Of several nodes one runs the feeds, or none where --feeds-to does."`
+	FeedsTo string   `placeholder:"URL" help:"Run the feeds alone, for the servers at this WebSocket address, such as ws://127.0.0.1:8000/connection/websocket."`
+	Set     []string `help:"Set one key of the server's configuration: a.b=v. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // Run serves and feeds until a signal comes. The feeds are ordinary clients:
@@ -43,6 +46,9 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if c.FeedsTo != "" {
+		return c.feed(ctx, c.FeedsTo, s, log)
+	}
 	srv, err := server.New(cfg, server.Options{Version: version, Logger: log})
 	if err != nil {
 		return usageError{err}
@@ -50,16 +56,20 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	if err := srv.Listen(ctx); err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	kept := "Nothing is kept when it stops."
-	if dir := cfg.Directory(); dir != "" {
-		kept = "What it keeps is in " + dir + "."
-	}
-	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n  %s\n\n", srv.Addr(), kept)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var feeds sync.WaitGroup
+	var beside sync.WaitGroup
 	var feedErr error
-	feeds.Go(func() {
+	beside.Go(func() {
+		select {
+		case <-srv.Started():
+		case <-ctx.Done():
+			return
+		}
+		c.welcome(s, srv, cfg.Directory())
+		if c.NoFeeds {
+			return
+		}
 		feedErr = demo.Run(ctx, demo.Options{URL: "ws://" + srv.Addr().String() + "/connection/websocket", Logger: log})
 		if feedErr != nil {
 			cancel()
@@ -67,11 +77,32 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	})
 	err = srv.Run(ctx)
 	cancel()
-	feeds.Wait()
+	beside.Wait()
 	if feedErr != nil {
 		return fmt.Errorf("feeds: %w", feedErr)
 	}
 	return err
+}
+
+// welcome says where the demo is.
+func (c *demoCommand) welcome(s streams, srv *server.Server, dir string) {
+	kept := "Nothing is kept when it stops."
+	if dir != "" {
+		kept = "What it keeps is in " + dir + "."
+	}
+	fmt.Fprintf(s.err, "\n  The demo is at http://%s\n  A patient's ECG, this machine, and a chat. Stop it with Ctrl-C.\n  %s\n\n", srv.Addr(), kept)
+}
+
+// feed runs the feeds for servers elsewhere.
+func (c *demoCommand) feed(ctx context.Context, url string, s streams, log *slog.Logger) error {
+	if c.NoFeeds {
+		return usageError{errors.New("--no-feeds and --feeds-to leave nothing to do; give one of them")}
+	}
+	fmt.Fprintf(s.err, "feeding %s; stop it with Ctrl-C\n", url)
+	if err := demo.Run(ctx, demo.Options{URL: url, Logger: log}); err != nil {
+		return fmt.Errorf("feeds: %w", err)
+	}
+	return nil
 }
 
 // dir returns the directory of the demo's channels, "" for memory.
