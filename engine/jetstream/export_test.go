@@ -1,8 +1,12 @@
 package jetstream
 
 import (
+	"context"
 	"maps"
 	"slices"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
 )
@@ -86,3 +90,61 @@ func Untoken(t string) (string, bool) { return untoken(t) }
 
 // AssetToken returns a string as a part of a stream's name.
 func AssetToken(s string) string { return assetToken(s) }
+
+// SetMinAge sets the least time that streams keep messages.
+func (o *Options) SetMinAge(age time.Duration) { o.minAge = age }
+
+// SetLaneRoom sets how many messages may wait for delivery in a lane.
+func (o *Options) SetLaneRoom(n int) { o.laneRoom = n }
+
+// StreamOf returns the name of the stream that a policy's channels have.
+func StreamOf(ctx context.Context, e *Engine, p *channel.Policy) (string, error) {
+	s, err := e.streams.of(ctx, p, false)
+	return s.name, err
+}
+
+// SubjectOf returns the subject of a log channel.
+func SubjectOf(ctx context.Context, e *Engine, p *channel.Policy, name string) (string, error) {
+	s, err := e.streams.of(ctx, p, false)
+	return s.subject(name), err
+}
+
+// Kept is what a stream holds of a log channel.
+type Kept struct {
+	Size  int
+	Age   time.Duration
+	Least int
+	// Raised and Floor are sequences.
+	Raised, Floor uint64
+	Messages      []KeptMessage
+}
+
+// KeptMessage is one message of it.
+type KeptMessage struct {
+	Kind           uint8
+	Sequence, Last uint64
+	At             time.Time
+}
+
+// Answer returns what a read of it says, the top being known.
+func (k Kept) Answer(top uint64, r *channel.ReadRequest, now time.Time) channel.ReadResult {
+	inner := kept{floor: k.Floor, shape: shape{keeps: retention{size: k.Size, age: k.Age}, least: k.Least, raised: k.Raised}}
+	for _, m := range k.Messages {
+		inner.msgs = append(inner.msgs, message{frame: frame{kind: kind(m.Kind), last: m.Last}, sequence: m.Sequence, at: m.At.UnixNano()})
+	}
+	inner.age(now)
+	v := inner.view(top, r.Policy, now)
+	return v.answer(r, channel.ReadResult{Top: channel.Position{Epoch: "e", Offset: top}})
+}
+
+// FloorOf returns the sequence up to which messages may have gone by age.
+func FloorOf(sequences []uint64, at []time.Time, age time.Duration, now time.Time) (uint64, bool) {
+	var marks []mark
+	for i, s := range sequences {
+		marks = append(marks, mark{s, at[i].UnixNano()})
+	}
+	return floorOf(marks, age, now)
+}
+
+// JetStream returns the interface to the streams.
+func (e *Engine) JetStream() natsjs.JetStream { return e.js }

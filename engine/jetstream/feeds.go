@@ -41,7 +41,7 @@ type feeds struct {
 func newFeeds(e *Engine) *feeds {
 	t := &feeds{engine: e, seed: maphash.MakeSeed(), stop: make(chan struct{})}
 	for i := range t.lanes {
-		t.lanes[i] = make(chan *nats.Msg, laneRoom)
+		t.lanes[i] = make(chan *nats.Msg, e.options.laneRoom)
 	}
 	t.mu.byName = make(map[string]*feed)
 	t.mu.bySubject = make(map[string]*feed)

@@ -232,7 +232,7 @@ func (f *feed) quiet(now time.Time) bool {
 		return false
 	}
 	if f.mu.at == 0 {
-		return floor != f.mu.last
+		return floor != f.mu.last || now.Sub(f.mu.sure) > (age-skew)/2
 	}
 	return now.Sub(time.Unix(0, f.mu.at)) > age/4*3
 }
@@ -243,7 +243,11 @@ func (f *feed) anchor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.at != 0 && time.Since(time.Unix(0, h.at)) <= f.stream.age()/4*3 {
+	floor, known := f.stream.floorNow(time.Now())
+	switch {
+	case h.sequence == 0 && (!known || floor == h.last):
+		return nil // who asks the stream finds the same
+	case h.sequence != 0 && time.Since(time.Unix(0, h.at)) <= f.stream.age()/4*3:
 		return nil // another node was faster, or somebody has published
 	}
 	_, err = f.stream.mark(ctx, f.name, kindAnchor, h)

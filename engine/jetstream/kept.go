@@ -40,9 +40,9 @@ func (k *kept) add(b batch) {
 
 // top returns the offset of the last publication, which was at least at last.
 func (k *kept) top(last uint64) uint64 {
-	for i := len(k.msgs) - 1; i >= 0; i-- {
-		if k.msgs[i].kind == kindPublication {
-			return max(last, k.msgs[i].sequence)
+	for _, m := range slices.Backward(k.msgs) {
+		if m.kind == kindPublication {
+			return max(last, m.sequence)
 		}
 	}
 	return last
@@ -60,8 +60,8 @@ func (k *kept) age(now time.Time) {
 	}
 	// The last one is as good as an anchor as long as it is there.
 	if i = min(i, len(k.msgs)-1); i > 0 {
+		// What made room before for these is behind the floor, as they are.
 		k.msgs = k.msgs[i:]
-		k.trimmed = true
 	}
 }
 
@@ -92,10 +92,10 @@ type view struct {
 // view returns what can be seen now of a channel whose last publication is at
 // top.
 func (k *kept) view(top uint64, p *channel.Policy, now time.Time) view {
-	msgs, cleared := k.msgs, false
+	msgs := k.msgs
 	for i := len(msgs) - 1; i > 0; i-- {
 		if msgs[i].kind == kindCleared {
-			msgs, cleared = msgs[i:], true
+			msgs = msgs[i:]
 			break
 		}
 	}
@@ -106,7 +106,7 @@ func (k *kept) view(top uint64, p *channel.Policy, now time.Time) view {
 		return view{before: top, floor: top}
 	case msgs[0].kind != kindPublication:
 		v.floor, v.before = msgs[0].last, msgs[0].last
-	case !cleared && k.unevicted() && k.floor < msgs[0].sequence:
+	case k.unevicted() && k.floor < msgs[0].sequence:
 		v.floor, v.before = k.floor, k.floor
 	default:
 		v.floor, v.before = msgs[0].sequence, msgs[0].sequence-1

@@ -80,8 +80,9 @@ type Options struct {
 	// Metrics counts limits that were hit; nil counts nothing.
 	Metrics *observe.Metrics
 
-	// minAge is minAge, but in tests.
-	minAge time.Duration
+	// minAge and laneRoom are the constants of these names, but in tests.
+	minAge   time.Duration
+	laneRoom int
 }
 
 func (o Options) withDefaults() Options {
@@ -100,6 +101,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxEntries, DefaultMaxEntries)
 	orElse(&o.MaxBooks, DefaultMaxBooks)
 	orElse(&o.minAge, minAge)
+	orElse(&o.laneRoom, laneRoom)
 	return o
 }
 

@@ -122,7 +122,7 @@ func (e *Engine) send(ctx context.Context, m *nats.Msg, again bool) (pubAck, err
 		answer, err := e.conn.RequestMsgWithContext(attempt, m)
 		stop()
 		var ack pubAck
-		retry := false
+		var retry bool
 		switch {
 		case err == nil:
 			ack, retry, err = readAck(answer.Data)

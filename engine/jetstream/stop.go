@@ -42,11 +42,11 @@ func (l *lives) testify(ctx context.Context) error {
 		if s.key.durability != channel.DurabilityAsync {
 			continue
 		}
-		st, err := js.Stream(ctx, s.name)
+		last, err := l.lastSequence(ctx, s.name)
 		if err != nil {
-			return fmt.Errorf("stream %s: %w", s.name, err)
+			return err
 		}
-		w.Sequences[s.name] = st.CachedInfo().State.LastSeq
+		w.Sequences[s.name] = last
 	}
 	if len(w.Sequences) == 0 {
 		return nil
@@ -88,15 +88,27 @@ func (l *lives) resume(ctx context.Context) error {
 		return nil
 	}
 	for name, last := range w.Sequences {
-		st, err := js.Stream(ctx, name)
-		if errors.Is(err, natsjs.ErrStreamNotFound) || err == nil && st.CachedInfo().State.LastSeq != last {
+		there, err := l.lastSequence(ctx, name)
+		if err != nil {
+			return err
+		}
+		if there != last {
 			l.engine.options.Logger.Warn("a stream is not what it was when it was stopped; its channels begin a new epoch", "stream", name)
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", name, err)
 		}
 	}
 	_, err = l.find(ctx, life{Disk: w.Life.Disk, Memory: rand.Text()})
 	return err
+}
+
+// lastSequence returns where a stream is, 0 where there is none.
+func (l *lives) lastSequence(ctx context.Context, name string) (uint64, error) {
+	st, err := l.engine.js.Stream(ctx, name)
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", name, err)
+	}
+	return st.CachedInfo().State.LastSeq, nil
 }

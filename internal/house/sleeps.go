@@ -10,6 +10,7 @@ import (
 var realTime = map[string]string{
 	"channel/channeltest": "engines that cannot live in a bubble are examined in real time",
 	"engine/disk":         "processes that are killed and a database with goroutines of its own live in real time",
+	"engine/jetstream":    "NATS servers, with sockets and elections, live in real time",
 }
 
 // A call is one use of time.Sleep or of a function of the package.
