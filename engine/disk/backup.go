@@ -40,19 +40,33 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return channel.ErrUnavailable.With("the directory " + dir + " cannot be made").Wrap(err)
 	}
-	if err := e.copyTo(fs, dir); err != nil {
+	if err := e.awaitCopy(fs, dir); err != nil {
 		return channel.ErrUnavailable.With("the backup was not finished; remove " + dir).Wrap(err)
 	}
 	return nil
 }
 
+// awaitCopy makes the copy, or gives up where the disk does: then the
+// goroutine that makes it may be in the middle of a write that never ends.
+func (e *Engine) awaitCopy(fs vfs.FS, dir string) error {
+	ill, guard, db := e.health.ill(), e.guard, e.disk.db
+	done := make(chan error, 1)
+	guard.copies.Go(func() { done <- copyTo(fs, dir, db) })
+	select {
+	case err := <-done:
+		return err
+	case <-ill:
+		return e.health.unknown()
+	}
+}
+
 // copyTo makes the copy. It becomes a backup with its last step.
-func (e *Engine) copyTo(fs vfs.FS, dir string) error {
+func copyTo(fs vfs.FS, dir string, db *pebble.DB) error {
 	id := identity{Product: product, Format: formatVersion, State: stateUnfinished, Created: time.Now().UTC()}
 	if err := writeIdentity(fs, dir, id); err != nil {
 		return err
 	}
-	if err := e.disk.db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
+	if err := db.Checkpoint(fs.PathJoin(dir, databaseDir), pebble.WithFlushedWAL()); err != nil {
 		return err
 	}
 	if err := testifyFor(fs, dir); err != nil {

@@ -69,17 +69,7 @@ func TestBackup(t *testing.T) {
 		if got := b.entries("s", state); len(got) != 10 || got["9"] != "499" {
 			t.Errorf("entries %v", got)
 		}
-		for name, told := range before {
-			found := make(map[string]bool)
-			for _, pub := range b.since(name, stage()[name], channel.Position{}).Pubs {
-				found[string(pub.Data)] = true
-			}
-			for _, data := range told {
-				if !found[data] {
-					t.Errorf("%s: %q was acknowledged before the backup and is not in it", name, data)
-				}
-			}
-		}
+		hasAll(b, before)
 		if ack := b.publish("c", p, "more"); ack.Epoch != res.Top.Epoch || ack.Offset != 501 {
 			t.Errorf("a publication after the restore got %v", ack.Position)
 		}
@@ -93,6 +83,22 @@ func TestBackup(t *testing.T) {
 		t.Errorf("after another restart the restored channel is at %v", now)
 	}
 	b.stop()
+}
+
+// hasAll fails unless all that was acknowledged is there.
+func hasAll(r *rig, acks ledgerOf) {
+	r.tb.Helper()
+	for name, told := range acks {
+		found := make(map[string]bool)
+		for _, pub := range r.since(name, stage()[name], channel.Position{}).Pubs {
+			found[string(pub.Data)] = true
+		}
+		for _, data := range told {
+			if !found[data] {
+				r.tb.Errorf("%s: %q was acknowledged before the backup and is not in it", name, data)
+			}
+		}
+	}
 }
 
 // TestAfterBackup holds that a backup leaves the directory as it was: what is

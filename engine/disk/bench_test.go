@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -230,49 +229,4 @@ func BenchmarkRecovery(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
-}
-
-// BenchmarkFootprint reports the bytes of memory that a channel takes which is
-// known and idle, with one publication of 256 bytes, and one that is
-// subscribed.
-func BenchmarkFootprint(b *testing.B) {
-	const channels = 1_000_000
-	p := logPolicy(channel.DurabilityAsync, 100)
-	for b.Loop() {
-		before := heapInUse()
-		e, err := disk.Open(disk.Options{Path: filepath.Join(b.TempDir(), "data"), FlushInterval: 10 * time.Millisecond})
-		must(b, err)
-		must(b, e.Start(b.Context(), &deaf{}))
-		empty := heapInUse()
-		var wg sync.WaitGroup
-		for w := range 64 {
-			wg.Go(func() {
-				for i := w; i < channels; i += 64 {
-					_, err := e.Publish(context.Background(), &channel.PublishRequest{Channel: fmt.Sprintf("namespace:%010d", i), Policy: p, Data: make([]byte, 256)})
-					if err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		b.ReportMetric(float64(heapInUse()-before)/channels, "B/idle")
-		b.ReportMetric(float64(e.Books()), "books")
-		b.ReportMetric(float64(empty-before)/(1<<20), "MiB-empty")
-		was := heapInUse()
-		for i := range channels / 4 {
-			_, err := e.Subscribe(context.Background(), fmt.Sprintf("namespace:%010d", i), p)
-			must(b, err)
-		}
-		b.ReportMetric(float64(heapInUse()-was)/(channels/4), "B/subscribed")
-		must(b, e.Close(context.Background()))
-	}
-}
-
-func heapInUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

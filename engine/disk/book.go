@@ -46,6 +46,8 @@ type book struct {
 		// provisional: the policy is the one that was written down, and gives
 		// way to that of the first caller.
 		provisional bool
+		// blank: nothing of the channel was read yet, which its next use does.
+		blank bool
 		// dead books are out of the map, or about to be.
 		dead bool
 	}

@@ -10,7 +10,8 @@
 // are among those used last, and are otherwise on disk alone. A ticket is a
 // piece of work on its way to the disk, the ledger takes tickets there, and the
 // gate bounds how many there are. The guard stands between the database and a
-// disk that fails. The flusher flushes async channels, the sweeper lets go of
+// disk that fails; the mender opens the database anew when the disk works again.
+// The flusher flushes async channels, the sweeper lets go of
 // what has outlived its time.
 //
 // # The way of a publication
@@ -88,9 +89,17 @@
 // [channel.ErrUnavailable], those under way are told ErrUnknownOutcome, and
 // everything else goes on. As soon as there is room what was under way is done,
 // and publishing goes on, without a restart. It is the same where only tables
-// cannot be written. Where a write or an fsync of the log fails otherwise nobody
-// can say what is on disk, and asking again would lie: the engine stays as it is,
-// for reading, until a restart. Goroutines that are in such a write stay in it.
+// cannot be written.
+//
+// Where a write or an fsync of the log fails otherwise nobody can say what is on
+// disk, and asking again would lie: publishes are refused, and everything else
+// goes on, until the disk takes writes again. Then the mender leaves the database
+// where it is, once no write of it is under way any more, and opens it anew, as
+// after a crash: what was acknowledged is there, busy async channels have new
+// epochs, and Lost is called for each subscribed channel whose feed may have a
+// hole. Calls that come in the meantime wait. What the old database had in memory
+// stays behind, and its goroutines do, so after [MaxMends] times it takes a
+// restart.
 //
 // A directory that is another program's, of a newer format, in use or damaged is
 // refused by Open with words, and what is in it stays: with the damaged file as it

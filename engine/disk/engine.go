@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"myelin/channel"
@@ -29,16 +28,19 @@ type Engine struct {
 	sink   channel.Sink
 	shards [shards]shard
 
-	lock   *pebble.Lock
+	home   *home
 	health *health
+	memory *store
+	gate   gate
+	// guard, disk and ledger belong together. They change while the engine is
+	// mended, when nobody else is in it.
 	guard  *guard
 	disk   *store
-	memory *store
 	ledger *ledger
-	gate   gate
 
 	sweeper *sweeper
 	flusher *flusher
+	mender  *mender
 	// closed hears how Close ended; it is for one goroutine to do it.
 	closing chan struct{}
 	closed  error
@@ -52,6 +54,8 @@ var _ channel.Engine = (*Engine)(nil)
 const (
 	phaseNew = iota
 	phaseRunning
+	// phaseMending: calls wait.
+	phaseMending
 	phaseClosed
 )
 
@@ -65,49 +69,64 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		options: o, log: o.Logger, seed: maphash.MakeSeed(), lock: home.lock, health: newHealth(o.Logger),
+		options: o, log: o.Logger, seed: maphash.MakeSeed(), home: home, health: newHealth(o.Logger),
 		idle: make(chan struct{}, 1), closing: make(chan struct{}), sweeper: newSweeper(), flusher: newFlusher(),
+		mender: newMender(),
 	}
 	e.gate.maxCount, e.gate.maxBytes = o.MaxInFlight, o.MaxInFlightBytes
-	if err := e.openStores(home); err != nil {
-		return nil, errors.Join(err, e.lock.Close())
-	}
-	e.ledger = newLedger(e.disk, e.health, e.tell)
-	go e.guard.witness.loop(func(err error) {
-		e.log.Warn("the witness of the logs could not be written; damage to them may go unnoticed", "err", err)
-	})
-	return e, nil
-}
-
-// openStores opens both databases and has the one on disk take note of how it
-// was left.
-func (e *Engine) openStores(home *home) error {
-	guard := &guard{
-		FS: e.options.FS, health: e.health, witness: home.witness, left: make(chan struct{}),
-		dir: e.options.FS.PathJoin(home.path, databaseDir),
-	}
-	disk, err := home.openDatabase(e.options, guard, e.health)
+	opened, err := e.openDisk()
 	if err != nil {
-		return err
+		return nil, errors.Join(err, home.lock.Close())
 	}
-	e.disk, e.guard = disk, guard
-	guard.armed.Store(true)
-	last, err := disk.header(headerClock)
+	last, err := opened.store.header(headerClock)
 	if err == nil {
 		e.clock = newClock(int64(min(last, uint64(never))))
-		err = e.disk.bumpUnflushed(e.log)
-	}
-	if err == nil {
-		err = e.disk.findDue()
-	}
-	if err == nil {
 		e.memory, err = openMemory(e.options)
 	}
 	if err != nil {
-		guard.armed.Store(false)
-		return errors.Join(home.damaged(err), disk.db.Close())
+		opened.guard.armed.Store(false)
+		return nil, errors.Join(home.damaged(err), opened.store.db.Close(), home.lock.Close())
 	}
-	return nil
+	e.use(opened)
+	return e, nil
+}
+
+// database is one that was opened, and what stands around it.
+type database struct {
+	store *store
+	guard *guard
+}
+
+// openDisk opens the database on disk and has it take note of how it was left.
+func (e *Engine) openDisk() (database, error) {
+	h := e.home
+	guard := newGuard(h.fs, e.health, h.witness, h.fs.PathJoin(h.path, databaseDir))
+	s, err := h.openDatabase(e.options, guard)
+	if err != nil {
+		guard.abandon()
+		return database{}, err
+	}
+	guard.armed.Store(true)
+	err = s.bumpUnflushed(e.log)
+	if err == nil {
+		err = s.findDue()
+	}
+	if err != nil {
+		guard.armed.Store(false)
+		err = errors.Join(h.damaged(err), s.db.Close())
+		guard.abandon()
+		return database{}, err
+	}
+	return database{s, guard}, nil
+}
+
+// use makes a database the one of the engine.
+func (e *Engine) use(d database) {
+	e.disk, e.guard = d.store, d.guard
+	e.ledger = newLedger(d.store, d.guard, e.tell)
+	go d.guard.witness.loop(func(err error) {
+		e.log.Warn("the witness of the logs could not be written; damage to them may go unnoticed", "err", err)
+	})
 }
 
 // Start begins delivery to s. ctx bounds the start only.
@@ -125,28 +144,39 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 	if !e.phase.CompareAndSwap(phaseNew, phaseRunning) {
 		return errStarted
 	}
-	go e.sweepLoop()
-	go e.flushLoop()
+	go e.sweepLoop() //nolint:gosec // ctx bounds the start only
+	go e.flushLoop() //nolint:gosec // as above
+	go e.mendLoop()
 	return nil
 }
 
 var errStarted = channel.ErrBadRequest.With("the engine was started or closed before; open another one")
 
-// begin lets a call in. Every call that was let in ends with end.
+// begin lets a call in. Every call that was let in ends with end. While the
+// engine is mended it waits.
 func (e *Engine) begin(ctx context.Context) error {
-	if err := alive(ctx); err != nil {
-		return err
-	}
-	e.calls.Add(1)
-	if err := e.running(); err != nil {
+	for {
+		if err := alive(ctx); err != nil {
+			return err
+		}
+		e.calls.Add(1)
+		phase := e.phase.Load()
+		if phase == phaseRunning {
+			return nil
+		}
 		e.end()
-		return err
+		if phase != phaseMending {
+			return e.running()
+		}
+		select {
+		case <-e.mender.mended():
+		case <-ctx.Done():
+		}
 	}
-	return nil
 }
 
 func (e *Engine) end() {
-	if e.calls.Add(-1) == 0 && e.phase.Load() == phaseClosed {
+	if e.calls.Add(-1) == 0 && e.phase.Load() >= phaseMending {
 		select {
 		case e.idle <- struct{}{}:
 		default:
@@ -220,10 +250,14 @@ func (e *Engine) Close(ctx context.Context) error {
 
 // close does the work of Close.
 func (e *Engine) close(was int32) error {
+	if was != phaseNew {
+		close(e.mender.stop)
+		<-e.mender.done
+	}
 	for e.calls.Load() != 0 {
 		<-e.idle
 	}
-	if was == phaseRunning {
+	if was != phaseNew {
 		close(e.sweeper.stop)
 		close(e.flusher.stop)
 		<-e.sweeper.done
@@ -243,21 +277,32 @@ func (e *Engine) close(was int32) error {
 			return false
 		}
 	}
-	down := stopped(e.ledger.scribe) && stopped(e.ledger.herald)
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		e.guard.copies.Wait()
+	}()
+	down := stopped(copied) && stopped(e.ledger.scribe) && stopped(e.ledger.herald)
 	for i := range e.shards {
 		e.closeShard(&e.shards[i])
 	}
 	err = errors.Join(err, e.memory.db.Close())
-	close(e.guard.witness.stop)
+	e.guard.witness.dismiss()
 	<-e.guard.witness.done
 	if !down || e.health.err() != nil {
 		// The database is in the middle of a write that may never end. It is
-		// left to the end of the process, as after a crash.
-		close(e.guard.left)
+		// left as it is, as after a crash.
+		e.guard.abandon()
+		select {
+		case <-e.guard.quiet:
+			err = errors.Join(err, e.home.lock.Close())
+		default:
+			// Until the write ends nobody else may come in.
+		}
 		return channel.ErrUnavailable.With("what was acknowledged is safe, but the disk cannot be left in order").
 			Wrap(errors.Join(err, e.health.err()))
 	}
-	err = errors.Join(err, e.disk.db.Flush(), e.disk.db.Close(), e.guard.witness.testify(), e.lock.Close())
+	err = errors.Join(err, e.disk.db.Flush(), e.disk.db.Close(), e.guard.witness.testify(), e.home.lock.Close())
 	if err != nil {
 		return channel.ErrUnavailable.With("the disk was not left in order").Wrap(err)
 	}
@@ -280,7 +325,7 @@ func (e *Engine) closeShard(s *shard) {
 // running returns nil between Start and Close.
 func (e *Engine) running() error {
 	switch e.phase.Load() {
-	case phaseRunning:
+	case phaseRunning, phaseMending:
 		return nil
 	case phaseNew:
 		return channel.ErrUnavailable.With("it has not been started yet")

@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -38,6 +39,16 @@ func (e *Engine) SetDatabaseFormat(format uint64) error {
 	batch := e.disk.db.NewBatch()
 	setHeader(batch, headerFormat, format)
 	return batch.Commit(pebble.Sync)
+}
+
+// MendQuickly has an engine that is not started look at a failed disk often.
+func (e *Engine) MendQuickly() { e.mender.every = 10 * time.Millisecond }
+
+// Hold has the database be in the middle of a write until release is called.
+func (e *Engine) Hold() (release func()) {
+	g := e.guard
+	g.enter()
+	return func() { g.exit(conditionGood, nil) }
 }
 
 // Keys returns how many keys of a kind the stores hold.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,60 +135,6 @@ func TestFullDiskUnderLoad(t *testing.T) {
 		}
 	}
 	r.stop()
-}
-
-// TestFailedDisk has a write or a sync of the log fail: the engine reads on,
-// says why it does not write, and what it had acknowledged is there after a
-// restart.
-func TestFailedDisk(t *testing.T) {
-	for what, kinds := range map[string][]errorfs.OpKind{
-		"sync":  {errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo},
-		"write": {errorfs.OpFileWrite},
-	} {
-		t.Run(what, func(t *testing.T) {
-			crashable := vfs.NewCrashableMem()
-			fs := newFailingFS(crashable)
-			r := start(t, disk.Options{FS: fs})
-			p := logPolicy(channel.DurabilitySync, 100)
-			state := statePolicy(channel.DurabilitySync, 100)
-			at := r.publish("c", p, "1")
-			r.put("s", state, "k", "v")
-			fs.begin(func(op errorfs.Op) error {
-				if slices.Contains(kinds, op.Kind) {
-					return syscall.EIO
-				}
-				return nil
-			})
-			_, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p, Data: []byte("2")})
-			if !errors.Is(err, channel.ErrUnknownOutcome) || !errors.Is(err, syscall.EIO) {
-				t.Errorf("a publish as the disk fails: %v", err)
-			}
-			for range 3 {
-				_, err = r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p})
-				if !errors.Is(err, channel.ErrUnavailable) || !strings.Contains(err.Error(), "restart") {
-					t.Errorf("a publish after the disk has failed: %v", err)
-				}
-			}
-			stillReads(t, r, p, "1")
-			if got := r.entries("s", state); got["k"] != "v" {
-				t.Errorf("entries %v", got)
-			}
-			// A disk that works again has still lost what it was told.
-			fs.end()
-			if _, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p}); !errors.Is(err, channel.ErrUnavailable) {
-				t.Errorf("a publish on a disk that had failed: %v", err)
-			}
-			left := crashable.CrashClone(vfs.CrashCloneCfg{})
-			if err := r.Close(context.Background()); !errors.Is(err, channel.ErrUnavailable) {
-				t.Errorf("Close on a failed disk: %v", err)
-			}
-			again := start(t, disk.Options{FS: left})
-			if res := again.since("c", p, channel.Position{}); res.Top.Epoch != at.Epoch || !strings.HasPrefix(datas(res.Pubs), "1") {
-				t.Errorf("after a restart the channel reads as %q at %v", datas(res.Pubs), res.Top)
-			}
-			again.stop()
-		})
-	}
 }
 
 // TestTablesFail has tables not be written for a while.

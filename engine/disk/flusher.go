@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,14 @@ func (f *flusher) mark(b *book) bool {
 	}
 	f.mu.marked[b] = struct{}{}
 	return true
+}
+
+// clear forgets the list.
+func (f *flusher) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.mu.marked)
+	f.mu.owed = false
 }
 
 // owe notes that something was written that is to be flushed.
@@ -106,9 +115,13 @@ func (e *Engine) flushLoop() {
 			case <-f.stop:
 				return
 			}
+			if e.begin(context.Background()) != nil {
+				continue
+			}
 			if e.health.err() == nil {
 				more = e.flush()
 			}
+			e.end()
 		}
 	}
 }
@@ -204,7 +217,7 @@ func (s *store) bumpUnflushed(log *slog.Logger) error {
 	if err := errors.Join(i.Error(), i.Close()); err != nil || bumped == 0 {
 		return errors.Join(err, batch.Close())
 	}
-	log.Warn("the last stop was not a clean one; async channels that may have lost something have a new epoch", "channels", bumped)
+	log.Warn("the log was not left in order; async channels that may have lost something have a new epoch", "channels", bumped)
 	return errors.Join(batch.Commit(pebble.Sync), batch.Close())
 }
 

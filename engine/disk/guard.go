@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 // retryEvery is how long a write that found no room waits for its next try.
 const retryEvery = 250 * time.Millisecond
 
-// guard is a file system that stands between the database and the disk. The
+// openTries is how often tables may fail to be written while the database
+// opens, before it is given up.
+const openTries = 3
+
+// guard is a file system that stands between a database and the disk. The
 // database cannot survive that a write of its log or its manifest fails, so
 // it never hears of it: a write that finds no room waits for room, and one
 // that fails otherwise waits for ever, as nobody can tell how much of it was
@@ -21,6 +26,9 @@ const retryEvery = 250 * time.Millisecond
 //
 // A table that cannot be written is another matter: the database tries again
 // by itself.
+//
+// A guard that was abandoned lets nothing through any more, so that another
+// database can take over the directory.
 type guard struct {
 	vfs.FS
 	health  *health
@@ -31,8 +39,104 @@ type guard struct {
 	// armed is unset while the database opens, whose errors are told as they
 	// are.
 	armed atomic.Bool
-	// left is closed when the database is left as it is.
-	left chan struct{}
+	// stuck hears of a database that cannot open and does not say so.
+	stuck chan error
+	mu    struct {
+		sync.Mutex
+		// changes is how many changes to the disk are under way.
+		changes int
+		// failures counts the tables that were not written while it opens.
+		failures int
+		// broken is why the database cannot go on.
+		broken error
+		left   bool
+	}
+	// copies counts the backups that are being made.
+	copies sync.WaitGroup
+	// left is closed when the guard is abandoned, and quiet when nothing that
+	// came before is under way any more.
+	left, quiet chan struct{}
+}
+
+func newGuard(fs vfs.FS, h *health, w *witness, dir string) *guard {
+	return &guard{
+		FS: fs, health: h, witness: w, dir: dir,
+		stuck: make(chan error, 1), left: make(chan struct{}), quiet: make(chan struct{}),
+	}
+}
+
+// park never returns: a goroutine of the database has nowhere to go.
+func park() { select {} }
+
+// enter begins a change to the disk, and never returns where the guard was
+// abandoned.
+func (g *guard) enter() {
+	g.mu.Lock()
+	if g.mu.left {
+		g.mu.Unlock()
+		park()
+	}
+	g.mu.changes++
+	g.mu.Unlock()
+}
+
+// exit ends a change to the disk, and notes what it says about the disk.
+func (g *guard) exit(condition condition, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.noteLocked(condition, err)
+	}
+	g.mu.changes--
+	if g.mu.left && g.mu.changes == 0 {
+		close(g.quiet)
+	}
+}
+
+// abandon lets nothing through any more. quiet is closed when that is so.
+func (g *guard) abandon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.left {
+		return
+	}
+	g.mu.left = true
+	close(g.left)
+	if g.mu.changes == 0 {
+		close(g.quiet)
+	}
+}
+
+func (g *guard) noteLocked(to condition, cause error) {
+	if to == conditionFailed && g.mu.broken == nil {
+		g.mu.broken = cause
+	}
+	g.health.worsen(to, cause)
+}
+
+// worsen and improve tell health what the database says of the disk, unless
+// it was abandoned.
+func (g *guard) worsen(to condition, cause error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.mu.left {
+		g.noteLocked(to, cause)
+	}
+}
+
+// broken returns why the database cannot go on, nil where it can.
+func (g *guard) broken() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.broken
+}
+
+func (g *guard) improve(from condition) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.mu.left {
+		g.health.improve(from)
+	}
 }
 
 // pause lets some time pass before another try. It never returns once there
@@ -43,8 +147,24 @@ func (g *guard) pause() {
 	select {
 	case <-timer.C:
 	case <-g.left:
-		select {}
+		park()
 	}
+}
+
+// falter makes a database that opens wait before it tries again to write a
+// table, and says so where it has tried often enough.
+func (g *guard) falter(err error) {
+	g.mu.Lock()
+	g.mu.failures++
+	enough := g.mu.failures >= openTries
+	g.mu.Unlock()
+	if enough {
+		select {
+		case g.stuck <- err:
+		default:
+		}
+	}
+	g.pause()
 }
 
 // patient reports whether writes of a file have to wait rather than fail.
@@ -61,34 +181,62 @@ func (g *guard) ours(name string) bool {
 func (g *guard) try(name string, do func() error) error {
 	held := false
 	for {
+		g.enter()
 		err := do()
-		if err == nil {
+		switch {
+		case err == nil:
+			g.exit(conditionGood, nil)
 			if held {
-				g.health.improve(conditionFull)
+				g.improve(conditionFull)
 			}
 			return nil
-		}
-		if !g.armed.Load() || !g.ours(name) {
+		case !g.ours(name):
+			g.exit(conditionGood, nil)
 			return err
-		}
-		if !patient(name) {
+		case !g.armed.Load():
+			g.exit(conditionGood, nil)
+			if !patient(name) {
+				g.falter(err)
+			}
+			return err
+		case !patient(name):
+			g.exit(conditionGood, nil)
 			// The database tries again at once, so this takes its time.
 			g.pause()
 			return err
-		}
-		if !isFull(err) {
-			g.fail(err)
+		case !isFull(err):
+			g.exit(conditionFailed, err)
+			park()
 		}
 		held = true
-		g.health.worsen(conditionFull, err)
+		g.exit(conditionFull, err)
 		g.pause()
 	}
 }
 
-// fail never returns.
-func (g *guard) fail(err error) {
-	g.health.worsen(conditionFailed, err)
-	select {}
+// change does a thing that is not tried again.
+func (g *guard) change(do func() error) error {
+	g.enter()
+	defer g.exit(conditionGood, nil)
+	return do()
+}
+
+// Lock has nothing to do: the whole directory is locked.
+func (g *guard) Lock(string) (io.Closer, error) { return unlocked{}, nil }
+
+type unlocked struct{}
+
+func (unlocked) Close() error { return nil }
+
+// Open opens a file for reading.
+func (g *guard) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	g.mu.Lock()
+	left := g.mu.left
+	g.mu.Unlock()
+	if left {
+		park()
+	}
+	return g.FS.Open(name, o...)
 }
 
 func (g *guard) file(name string, open func() (vfs.File, error)) (vfs.File, error) {
@@ -128,7 +276,7 @@ func (g *guard) OpenDir(name string) (vfs.File, error) {
 	if !g.ours(name) {
 		return f, nil
 	}
-	return &guardedDir{File: f, witness: g.witness}, nil
+	return &guardedDir{File: f, guard: g}, nil
 }
 
 // ReuseForWrite gives an old file a new name and opens it. A second try finds
@@ -155,7 +303,12 @@ func (g *guard) Remove(name string) error {
 	if g.ours(name) {
 		g.witness.end(name)
 	}
-	return g.FS.Remove(name)
+	return g.change(func() error { return g.FS.Remove(name) })
+}
+
+// RemoveAll removes a directory.
+func (g *guard) RemoveAll(name string) error {
+	return g.change(func() error { return g.FS.RemoveAll(name) })
 }
 
 // Link makes a hard link.
@@ -202,9 +355,19 @@ func (f *guarded) Write(p []byte) (int, error) {
 	return done, err
 }
 
+// WriteAt writes at a place.
+func (f *guarded) WriteAt(p []byte, at int64) (n int, err error) {
+	err = f.guard.change(func() error {
+		n, err = f.File.WriteAt(p, at)
+		return err
+	})
+	return n, err
+}
+
 // Preallocate is an optimization, so its failures are none.
 func (f *guarded) Preallocate(offset, length int64) error {
-	if err := f.File.Preallocate(offset, length); err != nil && !f.guard.armed.Load() {
+	err := f.guard.change(func() error { return f.File.Preallocate(offset, length) })
+	if !f.guard.armed.Load() {
 		return err
 	}
 	return nil
@@ -236,22 +399,34 @@ func (f *guarded) SyncTo(length int64) (bool, error) {
 }
 
 func (f *guarded) sync(do func() error) error {
+	g := f.guard
+	g.enter()
 	err := do()
-	if err == nil || !f.guard.armed.Load() {
-		return err
+	switch {
+	case err == nil:
+		g.exit(conditionGood, nil)
+		return nil
+	case g.armed.Load() && patient(f.name):
+		g.exit(conditionFailed, err)
+		park()
 	}
-	if patient(f.name) {
-		f.guard.fail(err)
+	g.exit(conditionGood, nil)
+	switch {
+	case g.armed.Load():
+		g.pause()
+	case !patient(f.name):
+		g.falter(err)
 	}
-	f.guard.pause()
 	return err
 }
 
 // guardedDir is a directory of a guard.
 type guardedDir struct {
 	vfs.File
-	witness *witness
+	guard *guard
 }
 
 // Sync makes the names in the directory durable.
-func (d *guardedDir) Sync() error { return d.witness.anchor(d.File.Sync) }
+func (d *guardedDir) Sync() error {
+	return d.guard.change(func() error { return d.guard.witness.anchor(d.File.Sync) })
+}

@@ -19,8 +19,10 @@ const (
 	// conditionFailing: tables cannot be written. It heals by itself.
 	conditionFailing
 	// conditionFailed: something was not written of which nobody can say how
-	// much was. Only a restart heals it.
+	// much was. It heals when the database was opened anew.
 	conditionFailed
+	// conditionGivenUp: it was opened anew too often. Only a restart heals it.
+	conditionGivenUp
 )
 
 // health is what is known of the disk.
@@ -46,7 +48,8 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// worsen notes that the disk is not good. What has failed stays failed.
+// worsen notes that the disk is not good. What has failed stays failed until
+// heal.
 func (h *health) worsen(to condition, cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,6 +74,17 @@ func (h *health) improve(from condition) {
 	h.mu.ill = make(chan struct{})
 	h.log.Info("the disk takes writes again")
 }
+
+// failed reports whether something was not written of which nobody can say
+// how much was, and it may still heal.
+func (h *health) failed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.now == conditionFailed
+}
+
+// heal notes that the database was opened anew.
+func (h *health) heal() { h.improve(conditionFailed) }
 
 // ill returns a channel that is closed once the disk is not good.
 func (h *health) ill() <-chan struct{} {
@@ -119,7 +133,9 @@ func (c condition) words() string {
 	case conditionFailing:
 		return "the disk fails to write; it goes on as soon as that works"
 	case conditionFailed:
-		return "the disk has failed; replace or repair it, then restart"
+		return "the disk has failed; it is opened anew as soon as it can be written"
+	case conditionGivenUp:
+		return "the disk has failed too often; replace or repair it, then restart"
 	case conditionGood:
 	}
 	return "the disk is slow"

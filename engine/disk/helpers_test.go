@@ -36,6 +36,7 @@ func start(tb testing.TB, o disk.Options) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	e.MendQuickly()
 	r := &rig{Engine: e, tb: tb}
 	r.mu.got = make(map[string][]*channel.Publication)
 	if err := e.Start(tb.Context(), r); err != nil {
@@ -54,6 +55,13 @@ func (r *rig) Lost(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.lost = append(r.mu.lost, name)
+}
+
+// losses returns the channels whose feed may have holes.
+func (r *rig) losses() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string{}, r.mu.lost...)
 }
 
 // Cleared is for engines that several nodes share.

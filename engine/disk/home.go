@@ -165,28 +165,28 @@ func (h *home) readIdentity() error {
 }
 
 // openDatabase opens the database, or makes it, and brings it up to date.
-func (h *home) openDatabase(o Options, g *guard, health *health) (*store, error) {
+func (h *home) openDatabase(o Options, g *guard) (*store, error) {
 	dir := h.fs.PathJoin(h.path, databaseDir)
 	if err := h.hear(dir); err != nil {
 		return nil, h.damaged(err)
 	}
-	options := databaseOptions(o, g, logger{o.Logger, health})
+	options := databaseOptions(o, g, logger{o.Logger, g})
 	options.ErrorIfNotExists = h.identity.State != stateNew
 	options.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { o.Logger.Error("the database failed in the background; it tries again", "err", err) },
 		FlushEnd: func(i pebble.FlushInfo) {
 			// A flush that finds nothing worth a table says so as an error.
 			if i.Err != nil && !strings.Contains(i.Err.Error(), "empty table") {
-				health.worsen(conditionFailing, i.Err)
+				g.worsen(conditionFailing, i.Err)
 			} else {
-				health.improve(conditionFailing)
+				g.improve(conditionFailing)
 			}
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			o.Logger.Error("a table is damaged", "path", i.Path, "err", i.Details)
 		},
 	}
-	db, err := openPebble(dir, options)
+	db, err := openPebble(dir, options, g.stuck)
 	if err != nil {
 		return nil, h.damaged(err)
 	}
@@ -212,14 +212,31 @@ func (h *home) hear(dir string) error {
 	}
 }
 
-// openPebble opens a database. What makes it give up is an error here.
-func openPebble(dir string, options *pebble.Options) (db *pebble.DB, err error) {
-	defer func() {
-		if why := recover(); why != nil {
-			err = fmt.Errorf("the database gave up: %v", why)
-		}
+// openPebble opens a database. What makes it give up is an error here, and so
+// is what it would try for ever, whose goroutine is left behind.
+func openPebble(dir string, options *pebble.Options, stuck <-chan error) (*pebble.DB, error) {
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		var o opened
+		defer func() {
+			if why := recover(); why != nil {
+				o.err = fmt.Errorf("the database gave up: %v", why)
+			}
+			done <- o
+		}()
+		o.err = errors.New("the database gave up")
+		o.db, o.err = pebble.Open(dir, options)
 	}()
-	return pebble.Open(dir, options)
+	select {
+	case o := <-done:
+		return o.db, o.err
+	case err := <-stuck:
+		return nil, err
+	}
 }
 
 // settle migrates the database, gives one that was restored a new birth, and

@@ -63,11 +63,16 @@ type group struct {
 // scribe writes one group after the other and does not wait for the disk; the
 // herald waits for the disk and tells.
 type ledger struct {
-	store  *store
-	health *health
-	// tell is called once for each ticket, in the order of each book.
-	tell func(t *ticket)
-	mu   struct {
+	store *store
+	guard *guard
+	// tell is called once for each ticket, in the order of each book, unless
+	// the ledger is retired.
+	tell    func(t *ticket)
+	telling struct {
+		sync.RWMutex
+		retired bool
+	}
+	mu struct {
 		sync.Mutex
 		queue  []*ticket
 		closed bool
@@ -78,9 +83,9 @@ type ledger struct {
 	herald  chan struct{}
 }
 
-func newLedger(s *store, h *health, tell func(t *ticket)) *ledger {
+func newLedger(s *store, g *guard, tell func(t *ticket)) *ledger {
 	l := &ledger{
-		store: s, health: h, tell: tell, nudge: make(chan struct{}, 1), written: make(chan group, groupsAhead),
+		store: s, guard: g, tell: tell, nudge: make(chan struct{}, 1), written: make(chan group, groupsAhead),
 		scribe: make(chan struct{}), herald: make(chan struct{}),
 	}
 	go l.scribeLoop()
@@ -116,6 +121,27 @@ func (l *ledger) close() {
 		l.mu.closed = true
 		close(l.nudge)
 	}
+}
+
+// report tells of a ticket.
+func (l *ledger) report(t *ticket) {
+	l.telling.RLock()
+	defer l.telling.RUnlock()
+	if !l.telling.retired {
+		l.tell(t)
+	}
+}
+
+// retire has nothing more told and nothing more begun. Its goroutines end,
+// those aside that are in a write of an abandoned database.
+func (l *ledger) retire() {
+	l.telling.Lock()
+	l.telling.retired = true
+	l.telling.Unlock()
+	l.mu.Lock()
+	l.mu.queue = nil
+	l.mu.Unlock()
+	l.close()
 }
 
 // take returns the next group's tickets, nil at the end.
@@ -163,7 +189,7 @@ func (l *ledger) scribeLoop() {
 			return
 		}
 		why := recover()
-		l.health.worsen(conditionFailed, fmt.Errorf("the database gave up: %v", why))
+		l.guard.worsen(conditionFailed, fmt.Errorf("the database gave up: %v", why))
 		l.close()
 		l.abandon()
 	}()
@@ -248,7 +274,7 @@ func (l *ledger) pass(batch *pebble.Batch, tickets []*ticket) {
 			if t.fsync {
 				rest = append(rest, t)
 			} else {
-				l.tell(t)
+				l.report(t)
 			}
 			continue
 		}
@@ -261,7 +287,7 @@ func (l *ledger) pass(batch *pebble.Batch, tickets []*ticket) {
 		if wait {
 			rest = append(rest, t)
 		} else {
-			l.tell(t)
+			l.report(t)
 		}
 	}
 	if batch != nil || len(rest) > 0 {
@@ -275,7 +301,7 @@ func (l *ledger) heraldLoop() {
 		var err error
 		if g.batch != nil {
 			if err = g.batch.SyncWait(); err != nil {
-				l.health.worsen(conditionFailed, err)
+				l.guard.worsen(conditionFailed, err)
 			}
 			_ = g.batch.Close()
 		}
@@ -288,7 +314,7 @@ func (l *ledger) heraldLoop() {
 				t.book.mu.behind--
 				t.book.mu.Unlock()
 			}
-			l.tell(t)
+			l.report(t)
 		}
 	}
 }
@@ -300,7 +326,7 @@ func (l *ledger) abandon() {
 	l.mu.queue = nil
 	l.mu.Unlock()
 	for _, t := range queue {
-		t.err = l.health.unknown()
-		l.tell(t)
+		t.err = l.guard.health.unknown()
+		l.report(t)
 	}
 }

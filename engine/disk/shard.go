@@ -68,6 +68,10 @@ func (e *Engine) open(name string, p *channel.Policy, keep bool) (*book, error) 
 		}
 		b.mu.Lock()
 		if !b.mu.dead {
+			if err := e.refill(b); err != nil {
+				b.mu.Unlock()
+				return nil, err
+			}
 			if !b.mu.provisional {
 				return b, nil
 			}
@@ -213,7 +217,7 @@ func (e *Engine) evict(s *shard) bool {
 		return false
 	}
 	defer b.mu.Unlock()
-	gone := !b.mu.dead && !b.mu.subscribed && b.underWay() == 0 && !b.mu.unflushed && e.remembered(b)
+	gone := !b.mu.dead && !b.mu.subscribed && b.underWay() == 0 && !b.mu.unflushed && (b.mu.blank || e.remembered(b))
 	if gone {
 		e.bury(b)
 	}

@@ -198,8 +198,8 @@ func (quietLogger) Fatalf(f string, a ...any) {
 
 // logger passes on what the database says.
 type logger struct {
-	to     *slog.Logger
-	health *health
+	to    *slog.Logger
+	guard *guard
 }
 
 func (l logger) Infof(f string, a ...any)  { l.to.Debug("database", "says", fmt.Sprintf(f, a...)) }
@@ -208,6 +208,6 @@ func (l logger) Errorf(f string, a ...any) { l.to.Warn("database", "says", fmt.S
 // Fatalf is called where the database cannot go on. It must not return, and
 // the process has others to serve, so it is the goroutine that ends.
 func (l logger) Fatalf(f string, a ...any) {
-	l.health.worsen(conditionFailed, fmt.Errorf(f, a...))
+	l.guard.worsen(conditionFailed, fmt.Errorf(f, a...))
 	runtime.Goexit()
 }

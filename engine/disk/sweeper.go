@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -46,22 +47,33 @@ func (e *Engine) sweepLoop() {
 		case <-e.sweeper.stop:
 			return
 		}
-		now := e.clock.now()
-		pause := int64(1)
-		for _, s := range []*store{e.memory, e.disk} {
-			if err := e.sweep(s, now, now/minute > seen); err != nil {
-				e.log.Warn("what has outlived its time could not be removed; it is tried again", "err", err)
-				pause = retryAfter
-			}
+		wait := retryAfter
+		if e.begin(context.Background()) == nil {
+			wait, seen = e.sweepAll(seen)
+			e.end()
 		}
-		seen = now / minute
-		now = e.clock.now()
-		if e.health.err() != nil {
+		timer.Reset(time.Duration(wait) * time.Millisecond)
+	}
+}
+
+// sweepAll lets go of what is due in both stores. seen is the last minute that
+// was swept; it returns that of now, and how long there will be nothing due.
+func (e *Engine) sweepAll(seen int64) (wait, minutes int64) {
+	now := e.clock.now()
+	pause := int64(1)
+	for _, s := range []*store{e.memory, e.disk} {
+		if err := e.sweep(s, now, now/minute > seen); err != nil {
+			e.log.Warn("what has outlived its time could not be removed; it is tried again", "err", err)
 			pause = retryAfter
 		}
-		next := min((now/minute+1)*minute, e.memory.due.Load(), e.disk.due.Load())
-		timer.Reset(time.Duration(max(next-now, pause)) * time.Millisecond)
 	}
+	minutes = now / minute
+	now = e.clock.now()
+	if e.health.err() != nil {
+		pause = retryAfter
+	}
+	next := min((now/minute+1)*minute, e.memory.due.Load(), e.disk.due.Load())
+	return max(next-now, pause), minutes
 }
 
 // sweep lets go of what is due in a store; of what can wait where all is set.
@@ -236,6 +248,10 @@ func (e *Engine) openKept(s *store, name string) (*book, error) {
 		if b := e.shard(name).find(name); b != nil {
 			b.mu.Lock()
 			if !b.mu.dead {
+				if err := e.refill(b); err != nil {
+					b.mu.Unlock()
+					return nil, err
+				}
 				return b, nil
 			}
 			b.mu.Unlock()

@@ -43,6 +43,7 @@ type witness struct {
 	nudge chan struct{}
 	stop  chan struct{}
 	done  chan struct{}
+	stops sync.Once
 }
 
 // testified is how much of a file is on disk, and its checksum.
@@ -158,7 +159,7 @@ func (w *witness) synced(name string) {
 	}
 }
 
-// loop writes testimonies until it is stopped, and a last one then.
+// loop writes testimonies until it is stopped.
 func (w *witness) loop(complain func(error)) {
 	defer close(w.done)
 	timer := time.NewTimer(testifyEvery)
@@ -180,6 +181,9 @@ func (w *witness) loop(complain func(error)) {
 		}
 	}
 }
+
+// dismiss ends the loop, which is done a little later.
+func (w *witness) dismiss() { w.stops.Do(func() { close(w.stop) }) }
 
 // testify writes down what is on disk, over the last testimony but one.
 func (w *witness) testify() error {
