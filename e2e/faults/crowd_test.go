@@ -18,6 +18,10 @@ import (
 // where a crowd says nothing else.
 const settleTime = 60 * time.Second
 
+// doubtTime is how long a server may go on trying what its publisher has given
+// up: engine.jetstream.publish_timeout and a bit.
+const doubtTime = 12 * time.Second
+
 // crowd is the load on some nodes.
 type crowd struct {
 	rec      *history.Recorder
@@ -27,7 +31,8 @@ type crowd struct {
 	settle time.Duration
 
 	stopPublishers context.CancelFunc
-	publishers     sync.WaitGroup
+	publishing     sync.WaitGroup
+	publishers     []*publisher
 	clients        []*client.Client
 	subscribers    []*subscriber
 }
@@ -76,7 +81,7 @@ func gather(ctx context.Context, nodes []*node, rules []history.Rule) (*crowd, e
 		cancel()
 		_ = sender.Connect(started)
 		c.publish(ctx, &publisher{name: "ws-" + n.name, node: n.name, publish: byClient(sender)})
-		c.publishers.Go(func() { c.watchTops(ctx, n) })
+		c.publishing.Go(func() { c.watchTops(ctx, n) })
 	}
 	return c, nil
 }
@@ -90,7 +95,32 @@ func (c *crowd) listen(s *subscriber, err error) error {
 
 func (c *crowd) publish(ctx context.Context, p *publisher) {
 	p.channels, p.log, p.now = c.channels, c.rec.Publisher(), c.rec.Now
-	c.publishers.Go(func() { p.run(ctx) })
+	c.publishers = append(c.publishers, p)
+	c.publishing.Go(func() { p.run(ctx) })
+}
+
+// flows waits until every publisher has published something that it began from
+// now on.
+func (c *crowd) flows(ctx context.Context) error {
+	now := c.rec.Now()
+	for _, p := range c.publishers {
+		if err := eventually(ctx, patience, p.name+" publishes again", func() bool {
+			return time.Duration(p.flowing.Load()) > now
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outlastDoubt waits until what publishers were left in doubt about is done or
+// never will be.
+func (c *crowd) outlastDoubt(ctx context.Context) {
+	for _, p := range c.publishers {
+		if doubt := time.Duration(p.doubt.Load()); doubt > 0 {
+			rest(ctx, doubt+doubtTime-c.rec.Now())
+		}
+	}
 }
 
 // watchTops reads the top of a channel now and then.
@@ -167,7 +197,8 @@ func (c *crowd) readAll(ctx context.Context, n *node, channel string) error {
 // reads what is kept.
 func (c *crowd) finish(ctx context.Context) (*history.History, error) {
 	c.stopPublishers()
-	c.publishers.Wait()
+	c.publishing.Wait()
+	c.outlastDoubt(ctx)
 	last := make(map[string]history.Position)
 	byAPI := byAPI(c.nodes[0].api())
 	p := &publisher{name: "last", node: c.nodes[0].name, log: c.rec.Publisher(), now: c.rec.Now, retries: true}
@@ -212,7 +243,7 @@ func (c *crowd) end() {
 	if c.stopPublishers != nil {
 		c.stopPublishers()
 	}
-	c.publishers.Wait()
+	c.publishing.Wait()
 	for _, cl := range c.clients {
 		_ = cl.Close()
 	}

@@ -33,6 +33,12 @@ func TestMain(m *testing.M) {
 		registerUntilKilled(dir)
 		return
 	}
+	// They mostly wait. In a long run outages are measured, one at a time.
+	together := "5"
+	if os.Getenv("MYELIN_FAULT_SECONDS") != "" {
+		together = "1"
+	}
+	_ = flag.Set("test.parallel", together)
 	code, err := withExecutable(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

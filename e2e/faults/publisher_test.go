@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"myelin/channel"
@@ -57,6 +58,10 @@ type publisher struct {
 	publish    func(ctx context.Context, channel, id string) (history.Position, error)
 	// retries: its publications have message ids, so a try may be repeated.
 	retries bool
+
+	// flowing is when the last try that was acknowledged began, doubt when the
+	// last try of unknown outcome ended; both are times of the history.
+	flowing, doubt atomic.Int64
 }
 
 // run publishes until ctx ends. The try that is under way then is given time.
@@ -95,6 +100,13 @@ func (p *publisher) try(ctx context.Context, name, id string) history.Outcome {
 		note.Position = pos
 	}
 	p.log.Note(note)
+	switch note.Outcome {
+	case history.Acked:
+		p.flowing.Store(int64(note.Call))
+	case history.Unknown:
+		p.doubt.Store(int64(note.Return))
+	case history.Refused:
+	}
 	return note.Outcome
 }
 

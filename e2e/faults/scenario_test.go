@@ -103,7 +103,8 @@ func play(t *testing.T, s scenario) *history.History {
 	return h
 }
 
-// suffer does a fault, undoes it, and waits until every node serves again.
+// suffer does a fault, undoes it, and waits until every node serves and every
+// publisher publishes again.
 func (c *crowd) suffer(ctx context.Context, f fault) error {
 	from := c.rec.Now()
 	note := history.Fault{Name: f.name, Node: f.node, From: from, Loses: f.loses}
@@ -128,6 +129,9 @@ func (c *crowd) suffer(ctx context.Context, f fault) error {
 		}); err != nil {
 			return err
 		}
+	}
+	if err := c.flows(ctx); err != nil {
+		return fmt.Errorf("after %s: %w", f.name, err)
 	}
 	return nil
 }
