@@ -13,6 +13,7 @@ import (
 
 // TestBusOfCluster holds the bus over three embedded servers against its rules.
 func TestBusOfCluster(t *testing.T) {
+	t.Parallel()
 	channeltest.RunBus(t, channeltest.BusFactory{RealTime: true, New: clusterWorld})
 }
 
@@ -69,6 +70,7 @@ func (p process) Close(ctx context.Context) error {
 // TestBusOfServersElsewhere holds the bus over a NATS server that is not ours
 // against its rules.
 func TestBusOfServersElsewhere(t *testing.T) {
+	t.Parallel()
 	channeltest.RunBus(t, channeltest.BusFactory{RealTime: true, New: externalWorld})
 }
 

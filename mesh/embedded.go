@@ -63,6 +63,9 @@ func startEmbedded(o *Options) (*embedded, error) {
 	if o.clustered() {
 		e.guard.watch(e.Server)
 	}
+	if err := seed(e.Server, o, len(options.Routes)); err != nil {
+		return nil, e.leave(err)
+	}
 	e.SetLoggerV2(e.voice, false, false, false)
 	e.Start()
 	if o.clustered() {

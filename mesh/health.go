@@ -29,7 +29,7 @@ const (
 	progressEvery = 5 * time.Second
 	// hopelessAfter is how long all peers have to refuse a node before Ready
 	// gives up. A dead process of the same node is forgotten sooner.
-	hopelessAfter = 15 * time.Second
+	hopelessAfter = 10 * time.Second
 )
 
 // condition is an error in a place where nil is a value too.
@@ -144,7 +144,8 @@ func (n *Network) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return channel.ErrUnavailable.With(fmt.Sprintf("there was no quorum of storage: have %s of %d", n.company(), n.options.StorageNodes)).Wrap(err)
+			return channel.ErrUnavailable.With(fmt.Sprintf("there was no quorum of storage: have %s of %d (%v)",
+				n.company(), n.options.StorageNodes, err)).Wrap(ctx.Err())
 		case <-step.C:
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -113,15 +114,21 @@ func (l *testLog) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// FreeAddress returns an address that nobody listens on now.
+// FreeAddress returns an address of this machine that nobody listens on now. It
+// is one of the many that loopback has, so that nobody takes it before it is
+// used, or while a node is down.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is bound at once
-	if err != nil {
-		tb.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.%d.%d.%d:%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254), 10_000+rand.IntN(20_000))
+		l, err := net.Listen("tcp", address) //nolint:noctx // it is bound at once
+		if err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	tb.Fatal("there is no free address on loopback")
+	return ""
 }
 
 // Open starts a node that does not run.
