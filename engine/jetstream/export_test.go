@@ -128,7 +128,7 @@ type KeptMessage struct {
 
 // Answer returns what a read of it says, the top being known.
 func (k Kept) Answer(top uint64, r *channel.ReadRequest, now time.Time) channel.ReadResult {
-	inner := kept{floor: k.Floor, shape: shape{keeps: retention{size: k.Size, age: k.Age}, least: k.Least, raised: k.Raised}}
+	inner := kept{start: 1, floor: k.Floor, shape: shape{keeps: retention{size: k.Size, age: k.Age}, least: k.Least, raised: k.Raised}}
 	for _, m := range k.Messages {
 		inner.msgs = append(inner.msgs, message{frame: frame{kind: kind(m.Kind), last: m.Last}, sequence: m.Sequence, at: m.At.UnixNano()})
 	}

@@ -99,7 +99,10 @@ var errNoAnswer = errors.New("nobody who holds the stream has answered")
 
 // get asks whoever holds the stream. The answer may be one from a moment ago.
 func (t *fetcher) get(ctx context.Context, stream string, q query) (batch, error) {
-	q.Batch, q.MaxBytes = batchSize, batchBytes
+	if q.Batch <= 0 || q.Batch > batchSize {
+		q.Batch = batchSize
+	}
+	q.MaxBytes = batchBytes
 	body, err := json.Marshal(q)
 	if err != nil {
 		return batch{}, err

@@ -16,6 +16,9 @@ type kept struct {
 	floor uint64
 	// trimmed: some were read that were no longer certain to be there.
 	trimmed bool
+	// start is where reading began: at the first message, or at one that is
+	// there. pending is how many more there were when it ended.
+	start, pending uint64
 }
 
 // next returns the sequence to go on from.
@@ -23,14 +26,14 @@ func (k *kept) next() uint64 {
 	if n := len(k.msgs); n > 0 {
 		return k.msgs[n-1].sequence + 1
 	}
-	return 1
+	return k.start
 }
 
 // add appends a batch, after which some are pending. While it was read the
 // oldest may have gone, and left a hole between those that were read before and
 // after: but never among the newest that there is room for.
 func (k *kept) add(b batch) {
-	k.msgs = append(k.msgs, b.msgs...)
+	k.msgs, k.pending = append(k.msgs, b.msgs...), b.pending
 	most := max(0, k.shape.keeps.size-int(min(b.pending, 1<<30)))
 	if over := len(k.msgs) - most; over > 0 {
 		k.msgs = slices.Delete(k.msgs, 0, over)
@@ -68,7 +71,7 @@ func (k *kept) age(now time.Time) {
 // unevicted reports whether nothing of the channel can have made room for what
 // came after it.
 func (k *kept) unevicted() bool {
-	if k.trimmed || len(k.msgs) >= k.shape.keeps.size {
+	if k.start > 1 || k.trimmed || len(k.msgs) >= k.shape.keeps.size {
 		return false
 	}
 	early := 0
@@ -87,6 +90,23 @@ type view struct {
 	before uint64
 	// floor is where a read must begin at least to be complete.
 	floor uint64
+}
+
+// enough reports whether what was read so far is all that a request wants.
+func (k *kept) enough(r *channel.ReadRequest, now time.Time) bool {
+	if r.Reverse || r.Limit < 0 && r.MaxBytes == 0 {
+		return false
+	}
+	v := k.view(0, r.Policy, now)
+	after := v.pubs[countTo(v.pubs, r.Since.Offset):]
+	if r.Limit >= 0 && len(after) >= max(r.Limit, 1) {
+		return true
+	}
+	size := 0
+	for i := range after {
+		size += len(after[i].data)
+	}
+	return r.MaxBytes > 0 && size > r.MaxBytes
 }
 
 // view returns what can be seen now of a channel whose last publication is at
@@ -116,7 +136,7 @@ func (k *kept) view(top uint64, p *channel.Policy, now time.Time) view {
 			v.pubs = append(v.pubs, m)
 		}
 	}
-	hide := max(0, len(v.pubs)-p.HistorySize)
+	hide := min(max(0, len(v.pubs)+int(min(k.pending, 1<<30))-p.HistorySize), len(v.pubs))
 	if p.HistoryTTL > 0 {
 		for hide < len(v.pubs) && v.pubs[hide].at <= now.Add(-p.HistoryTTL).UnixNano() {
 			hide++

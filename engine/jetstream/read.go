@@ -112,7 +112,11 @@ func (s *stream) read(ctx context.Context, r *channel.ReadRequest) (channel.Read
 		res.Complete = !r.Reverse && since == h.last
 		return res, nil
 	}
-	k, err := s.scan(ctx, r.Channel, h)
+	if r.Limit == 0 && (r.Reverse || r.Since.IsZero()) {
+		// Only the top is wanted; whether it all began there is not looked at.
+		return res, nil
+	}
+	k, err := s.scan(ctx, r, h)
 	if err != nil {
 		return channel.ReadResult{}, err
 	}
@@ -135,24 +139,42 @@ func (s *stream) confirm(ctx context.Context, name string, sequence uint64) erro
 	}
 }
 
-// scan reads all that is kept of a log channel, up to its head at least.
-func (s *stream) scan(ctx context.Context, name string, h head) (kept, error) {
+// scan reads what is kept of a log channel: as much as the request wants, or up
+// to the head at least.
+func (s *stream) scan(ctx context.Context, r *channel.ReadRequest, h head) (kept, error) {
 	var k kept
+	k.start = 1
+	if !r.Reverse {
+		// An answer that begins with the publication at since proves that
+		// nothing after it is gone.
+		k.start = max(k.start, r.Since.Offset)
+	}
 	s.mu.Lock()
 	k.shape = s.mu.shape
 	s.mu.Unlock()
+	batch := 0
+	if r.Limit >= 0 && !r.Reverse {
+		batch = r.Limit + spare
+	}
 	err := s.ask(ctx, func(ctx context.Context) (err error) {
 		if k.floor, err = s.floor(ctx); err != nil {
 			return err
 		}
 		for {
-			b, err := s.engine.fetcher.get(ctx, s.name, query{Sequence: k.next(), Next: s.subject(name)})
+			b, err := s.engine.fetcher.get(ctx, s.name, query{Sequence: k.next(), Next: s.subject(r.Channel), Batch: batch})
 			if err != nil {
 				return err
+			}
+			if len(k.msgs) == 0 && k.start > 1 && (len(b.msgs) == 0 || b.msgs[0].sequence != k.start) {
+				k.start = 1
+				continue
 			}
 			k.add(b)
 			if b.pending == 0 || len(b.msgs) == 0 {
 				break
+			}
+			if k.enough(r, time.Now()) {
+				return nil
 			}
 		}
 		if k.next() <= h.sequence {
@@ -160,7 +182,7 @@ func (s *stream) scan(ctx context.Context, name string, h head) (kept, error) {
 			return errNoAnswer
 		}
 		if k.next() > h.sequence+1 {
-			return s.confirm(ctx, name, k.next()-1)
+			return s.confirm(ctx, r.Channel, k.next()-1)
 		}
 		return nil
 	})
