@@ -51,7 +51,7 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 func (e *Engine) awaitCopy(fs vfs.FS, dir string) error {
 	ill, guard, db := e.health.ill(), e.guard, e.disk.db
 	done := make(chan error, 1)
-	guard.copies.Go(func() { done <- copyTo(fs, dir, db) })
+	guard.copies.Go(func() { done <- copyTo(fs, dir, e.home.formats.current, db) })
 	select {
 	case err := <-done:
 		return err
@@ -61,8 +61,8 @@ func (e *Engine) awaitCopy(fs vfs.FS, dir string) error {
 }
 
 // copyTo makes the copy. It becomes a backup with its last step.
-func copyTo(fs vfs.FS, dir string, db *pebble.DB) error {
-	id := identity{Product: product, Format: formatVersion, State: stateUnfinished, Created: time.Now().UTC()}
+func copyTo(fs vfs.FS, dir string, format uint64, db *pebble.DB) error {
+	id := identity{Product: product, Format: format, State: stateUnfinished, Created: time.Now().UTC()}
 	if err := writeIdentity(fs, dir, id); err != nil {
 		return err
 	}

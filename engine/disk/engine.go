@@ -62,9 +62,11 @@ const (
 // Open opens the directory, or makes it, and returns an engine that waits for
 // Start. An error says what is wrong with the directory and what to do; what
 // is in it is not lost then.
-func Open(o Options) (*Engine, error) {
+func Open(o Options) (*Engine, error) { return openAs(o, knownFormats()) }
+
+func openAs(o Options, known formats) (*Engine, error) {
 	o = o.withDefaults()
-	home, err := enterHome(o)
+	home, err := enterHome(o, known)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -14,16 +13,9 @@ import (
 // FormatVersion is the format this engine writes.
 const FormatVersion = formatVersion
 
-// Migrate brings the database of an engine that is not started from one
-// format to another, by the given steps, and returns where it got.
-func (e *Engine) Migrate(from, to uint64, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) (uint64, error) {
-	if err := e.SetDatabaseFormat(from); err != nil {
-		return 0, err
-	}
-	h := &home{path: "data", identity: identity{State: stateReady}}
-	err := h.migrate(e.disk, to, steps)
-	format, unread := e.disk.header(headerFormat)
-	return format, errors.Join(err, unread)
+// OpenAs opens a directory as an engine of another format would.
+func OpenAs(o Options, format uint64, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) (*Engine, error) {
+	return openAs(o, formats{current: format, steps: steps})
 }
 
 // Testify has the witness write down what it knows.
@@ -50,6 +42,9 @@ func (e *Engine) Hold() (release func()) {
 	g.enter()
 	return func() { g.exit(conditionGood, nil) }
 }
+
+// Value returns what is kept under a key on disk.
+func (e *Engine) Value(key string) ([]byte, error) { return e.disk.get([]byte(key)) }
 
 // Keys returns how many keys of a kind the stores hold.
 func (e *Engine) Keys(first byte) (disk, memory int, err error) {

@@ -50,12 +50,19 @@ type identity struct {
 	Created time.Time `json:"created"`
 }
 
-// migrations take a database from the format of their place to the next one.
-// Each adds to a batch that is committed with the new format's number, so one
-// that is interrupted begins anew.
-func migrations() map[uint64]func(db *pebble.DB, batch *pebble.Batch) error {
-	return map[uint64]func(db *pebble.DB, batch *pebble.Batch) error{}
+// step takes a database from one format to the next. It adds to a batch that is
+// committed with the new format's number, so one that is interrupted begins
+// anew.
+type step = func(db *pebble.DB, batch *pebble.Batch) error
+
+// formats are the formats that an engine knows: the one it writes, and the
+// steps that lead there, each at the place of the format it begins with.
+type formats struct {
+	current uint64
+	steps   map[uint64]step
 }
+
+func knownFormats() formats { return formats{current: formatVersion} }
 
 // home is a directory that is ours.
 type home struct {
@@ -64,6 +71,7 @@ type home struct {
 	lock     *pebble.Lock
 	identity identity
 	witness  *witness
+	formats  formats
 }
 
 // wrong returns an error about the directory.
@@ -73,11 +81,11 @@ func wrong(path, what string, err error) error {
 
 // enterHome finds out whose directory it is and locks it. Nothing is written
 // to one that is not ours.
-func enterHome(o Options) (*home, error) {
+func enterHome(o Options, known formats) (*home, error) {
 	if o.Path == "" {
 		return nil, channel.ErrBadRequest.With("the disk engine needs a data directory")
 	}
-	h := &home{fs: o.FS, path: o.Path}
+	h := &home{fs: o.FS, path: o.Path, formats: known}
 	if err := h.look(); err != nil {
 		return nil, err
 	}
@@ -97,7 +105,7 @@ func enterHome(o Options) (*home, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	if h.identity.Product == "" {
-		h.identity = identity{Product: product, Format: formatVersion, State: stateNew, Created: time.Now().UTC()}
+		h.identity = identity{Product: product, Format: known.current, State: stateNew, Created: time.Now().UTC()}
 		if err := writeIdentity(h.fs, h.path, h.identity); err != nil {
 			return nil, errors.Join(wrong(h.path, "cannot be written", err), lock.Close())
 		}
@@ -138,7 +146,7 @@ func (h *home) look() error {
 // newer returns what to say of a format that is not known yet.
 func (h *home) newer(format uint64) error {
 	return wrong(h.path, fmt.Sprintf("is of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
-		format, formatVersion), nil)
+		format, h.formats.current), nil)
 }
 
 func (h *home) readIdentity() error {
@@ -150,7 +158,7 @@ func (h *home) readIdentity() error {
 	if err := json.Unmarshal(text, &id); err != nil || id.Product != product || id.Format == 0 {
 		return wrong(h.path, "has a damaged "+identityFile+"; restore it from a backup", err)
 	}
-	if id.Format > formatVersion {
+	if id.Format > h.formats.current {
 		return h.newer(id.Format)
 	}
 	switch id.State {
@@ -243,7 +251,7 @@ func openPebble(dir string, options *pebble.Options, stuck <-chan error) (*pebbl
 // notes that it is there. The birth is on disk before the note that it need
 // not be done again, and nobody has seen the database before both are.
 func (h *home) settle(s *store) error {
-	if err := h.migrate(s, formatVersion, migrations()); err != nil {
+	if err := h.migrate(s); err != nil {
 		return err
 	}
 	if h.identity.State == stateBackup {
@@ -252,13 +260,13 @@ func (h *home) settle(s *store) error {
 			return h.damaged(err)
 		}
 	}
-	if err := s.load(); err != nil {
+	if err := s.load(h.formats.current); err != nil {
 		return h.damaged(err)
 	}
-	if h.identity.State == stateReady && h.identity.Format == formatVersion {
+	if h.identity.State == stateReady && h.identity.Format == h.formats.current {
 		return nil
 	}
-	h.identity.State, h.identity.Format = stateReady, formatVersion
+	h.identity.State, h.identity.Format = stateReady, h.formats.current
 	if err := writeIdentity(h.fs, h.path, h.identity); err != nil {
 		return wrong(h.path, "cannot be written", err)
 	}
@@ -266,7 +274,8 @@ func (h *home) settle(s *store) error {
 }
 
 // migrate brings an older database up to date, one format after the other.
-func (h *home) migrate(s *store, to uint64, steps map[uint64]func(*pebble.DB, *pebble.Batch) error) error {
+func (h *home) migrate(s *store) error {
+	to, steps := h.formats.current, h.formats.steps
 	format, err := s.header(headerFormat)
 	if err != nil {
 		return h.damaged(err)

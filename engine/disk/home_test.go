@@ -1,14 +1,12 @@
 package disk_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -116,49 +114,6 @@ func TestNewerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, disk.Options{Path: dir}, "newer Myelin", "upgrade")
-}
-
-func TestMigration(t *testing.T) {
-	e, err := disk.Open(disk.Options{Path: "data", FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	add := func(key string) func(*pebble.DB, *pebble.Batch) error {
-		return func(_ *pebble.DB, b *pebble.Batch) error { return b.Set([]byte(key), nil, nil) }
-	}
-	const a, b = "\x01a", "\x02b"
-	failing := map[uint64]func(*pebble.DB, *pebble.Batch) error{
-		1: add(a),
-		2: func(_ *pebble.DB, batch *pebble.Batch) error {
-			return errors.Join(batch.Set([]byte(b), nil, nil), os.ErrInvalid)
-		},
-	}
-	format, err := e.Migrate(1, 3, failing)
-	if format != 2 || !errors.Is(err, os.ErrInvalid) || !strings.Contains(err.Error(), "from format 2 to 3") {
-		t.Errorf("a migration that fails in its second step came to format %d, %v", format, err)
-	}
-	first, _, err1 := e.Keys(a[0])
-	second, _, err2 := e.Keys(b[0])
-	if first != 1 || second != 0 || errors.Join(err1, err2) != nil {
-		t.Errorf("a step that was done has left %d keys, one that failed %d", first, second)
-	}
-	if format, err := e.Migrate(2, 3, map[uint64]func(*pebble.DB, *pebble.Batch) error{2: add(b)}); format != 3 || err != nil {
-		t.Errorf("a migration came to format %d, %v", format, err)
-	}
-	if _, err := e.Migrate(1, 3, nil); err == nil || !strings.Contains(err.Error(), "older one first") {
-		t.Errorf("a format that is not known any more: %v", err)
-	}
-	if _, err := e.Migrate(4, 3, nil); err == nil || !strings.Contains(err.Error(), "newer Myelin") {
-		t.Errorf("a newer format: %v", err)
-	}
-	if err := e.SetDatabaseFormat(disk.FormatVersion); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestInUse(t *testing.T) {

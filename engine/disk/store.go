@@ -72,11 +72,11 @@ func openMemory(o Options) (*store, error) {
 		return nil, fmt.Errorf("open the store of what is kept in memory: %w", err)
 	}
 	s := &store{db: db}
-	return s, s.load()
+	return s, s.load(formatVersion)
 }
 
-// load reads the header, or writes a first one.
-func (s *store) load() error {
+// load reads the header, or writes a first one of a format.
+func (s *store) load(format uint64) error {
 	s.due.Store(never)
 	secret, err := s.get(headerKey(headerSecret))
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *store) load() error {
 			return fmt.Errorf("draw a secret: %w", err)
 		}
 		b := s.db.NewBatch()
-		setHeader(b, headerFormat, formatVersion)
+		setHeader(b, headerFormat, format)
 		if err := errors.Join(b.Set(headerKey(headerSecret), secret, nil), b.Commit(s.written())); err != nil {
 			return fmt.Errorf("write the first header: %w", err)
 		}
