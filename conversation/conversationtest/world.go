@@ -35,7 +35,7 @@ import (
 // Secret signs the tokens of every World.
 const Secret = "a secret that is long enough for HS256"
 
-// Node is the id of every World's node.
+// Node is the id of the node of every World without a bus.
 const Node = "node-1"
 
 // Options is what a World is made of. The zero value is a world that anonymous
@@ -51,6 +51,9 @@ type Options struct {
 	Keys *auth.Options
 	// Engine stands between the hub and the memory engine, nil for nothing.
 	Engine func(channel.Engine) channel.Engine
+	// Bus joins the world with others, whose nodes it names. Its owner starts it
+	// when the world is made, and closes it.
+	Bus channel.Bus
 	// Quiet turns pings off.
 	Quiet  bool
 	Shards int
@@ -119,6 +122,7 @@ func New(t testing.TB, o Options) *World {
 	}
 	ho := hub.Options{
 		Node: Node, Engine: w.Engine, Namespaces: o.Namespaces, Limits: o.Limits, Metrics: w.Metrics, Shards: o.Shards,
+		Bus: o.Bus,
 	}
 	if o.Quiet {
 		ho.PingInterval = -1

@@ -66,7 +66,7 @@ func talk(t *testing.T, w *conversationtest.World, f protocol.Format) *talker {
 	t.Cleanup(func() { conv.Close(hub.DisconnectConnectionClosed) })
 	conv.Handle(k.frame(&protocol.Command{Id: 1, Connect: &protocol.ConnectRequest{}}))
 	r := k.replies()
-	if len(r) != 1 || r[0].Connect == nil || r[0].Connect.Node != conversationtest.Node {
+	if len(r) != 1 || r[0].Connect == nil || r[0].Connect.Node != w.Hub.Node() {
 		t.Fatalf("connect: %v", r)
 	}
 	k.session = r[0].Connect.Session
