@@ -42,7 +42,11 @@ type book struct {
 }
 
 // tomb is a deletion: its sequence, and which publication it was.
-type tomb struct{ sequence, count uint64 }
+type tomb struct {
+	sequence, count uint64
+	// alone is since when nothing else is kept of the key, as far as is known.
+	alone time.Time
+}
 
 func newBook(k bookKey) *book {
 	b := &book{stream: k.stream, name: k.name, turn: make(chan struct{}, 1)}
@@ -84,15 +88,22 @@ func (b *book) refresh(ctx context.Context) error {
 	if h.sequence <= b.head {
 		return nil
 	}
+	// What this node knew already may have been deleted, and the deletion swept
+	// away; what it reads from the beginning is never swept while it reads.
+	warm := b.head != 0
 	return s.ask(ctx, func(ctx context.Context) error {
 		for {
 			part, err := s.engine.fetcher.get(ctx, s.name, query{Sequence: b.head + 1, Next: s.filter(b.name)})
 			if err != nil {
 				return err
 			}
-			if !b.take(part.msgs) {
+			if warm && slices.ContainsFunc(part.msgs, func(m message) bool { return m.kind == kindSwept }) {
 				b.begin(h.epoch)
+				warm = false
 				continue
+			}
+			for i := range part.msgs {
+				b.apply(&part.msgs[i])
 			}
 			if part.pending == 0 || len(part.msgs) == 0 {
 				break
@@ -106,19 +117,6 @@ func (b *book) refresh(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// take applies messages. It says no where deletions may be missing before one
-// of them, so that the book must be begun anew.
-func (b *book) take(msgs []message) bool {
-	for i := range msgs {
-		m := &msgs[i]
-		if m.kind == kindSwept && b.head != 0 && b.head < m.swept() {
-			return false
-		}
-		b.apply(m)
-	}
-	return true
 }
 
 // apply makes the change that a message says.
@@ -139,7 +137,7 @@ func (b *book) apply(m *message) {
 		delete(b.dues, m.key)
 		if m.op != channel.OpPut {
 			delete(b.entries, m.key)
-			b.tombs[m.key] = tomb{m.sequence, b.count}
+			b.tombs[m.key] = tomb{sequence: m.sequence, count: b.count}
 			if old != nil {
 				b.sorted = nil
 			}
@@ -157,9 +155,6 @@ func (b *book) apply(m *message) {
 		b.last = max(b.last, m.last)
 	}
 }
-
-// swept returns up to where deletions may be gone once a mark says so.
-func (m *message) swept() uint64 { return m.sequence }
 
 // keys returns the keys in order.
 func (b *book) keys() []string {

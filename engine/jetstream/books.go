@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"myelin/channel"
@@ -20,11 +21,11 @@ type bookKey struct {
 type books struct {
 	engine *Engine
 	dues   *dues
-	mu     struct {
+	// sweeping: deletions are being swept away.
+	sweeping atomic.Bool
+	mu       struct {
 		sync.Mutex
 		byKey map[bookKey]*book
-		// idle are those that nobody uses, the ones used longest ago first.
-		idle []*book
 	}
 }
 

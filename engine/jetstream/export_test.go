@@ -148,3 +148,6 @@ func FloorOf(sequences []uint64, at []time.Time, age time.Duration, now time.Tim
 
 // JetStream returns the interface to the streams.
 func (e *Engine) JetStream() natsjs.JetStream { return e.js }
+
+// SetRest sets how long deletions stay that could go.
+func (o *Options) SetRest(d time.Duration) { o.rest = d }

@@ -80,9 +80,10 @@ type Options struct {
 	// Metrics counts limits that were hit; nil counts nothing.
 	Metrics *observe.Metrics
 
-	// minAge and laneRoom are the constants of these names, but in tests.
+	// minAge, laneRoom and rest are the constants of these names, but in tests.
 	minAge   time.Duration
 	laneRoom int
+	rest     time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -102,6 +103,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxBooks, DefaultMaxBooks)
 	orElse(&o.minAge, minAge)
 	orElse(&o.laneRoom, laneRoom)
+	orElse(&o.rest, rest)
 	return o
 }
 

@@ -29,6 +29,9 @@ func (t *books) put(ctx context.Context, s *stream, r *channel.PublishRequest) (
 	}
 	for pause := minPause; ; {
 		ack, err := b.put(ctx, r)
+		if err == nil && r.Op == channel.OpDelete {
+			t.sweepLater(b, r.Policy)
+		}
 		if !errors.Is(err, errElsewhere) {
 			return ack, public(err)
 		}
@@ -128,6 +131,9 @@ func (b *book) write(ctx context.Context, f *frame, id string) (channel.Ack, err
 		f.last = b.last
 	}
 	m := nats.NewMsg(s.keySubject(b.name, f.key))
+	if f.kind == kindSwept {
+		m.Subject = s.subject(b.name) + sweepKey
+	}
 	m.Data = f.encode()
 	m.Header.Set(headerExpectedSubject, strconv.FormatUint(b.head, 10))
 	m.Header.Set(headerExpectedOf, s.filter(b.name))
