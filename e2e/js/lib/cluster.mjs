@@ -74,17 +74,33 @@ export async function call(port, method, params) {
 
 /** Cluster is three nodes that share their channels. */
 export class Cluster {
-  /** start starts them; command is what each of them runs, after its name. */
-  static async start(command = ['serve']) {
+  /** start starts them as servers. */
+  static async start() {
+    return Cluster.launch(({ dir, peers }) => {
+      const file = join(dir, 'myelin.yaml');
+      writeFileSync(file, common(peers));
+      return ['serve', '--config', file];
+    });
+  }
+
+  /** demo starts them as servers of the demo, without its feeds. */
+  static async demo() {
+    return Cluster.launch(({ peers }) => [
+      'demo', '--no-feeds', '--set', 'admin.listen=', '--set', 'cluster.secret=a-secret-of-the-nodes-in-a-test',
+      '--set', `cluster.peers=[${peers.map((p) => `"127.0.0.1:${p}"`).join(', ')}]`,
+    ]);
+  }
+
+  /** launch starts them with what command says of the whole. */
+  static async launch(command) {
     const c = new Cluster();
     c.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-cluster-'));
     const ports = await Promise.all(Array.from({ length: 6 }, freePort));
-    const file = join(c.dir, 'myelin.yaml');
-    writeFileSync(file, common(ports.slice(3)));
+    const first = command({ dir: c.dir, peers: ports.slice(3) });
     c.nodes = [0, 1, 2].map((i) => new Node({
       name: `n${i}`,
       port: ports[i],
-      args: [...command, '--config', file, '--data', join(c.dir, `n${i}`),
+      args: [...first, '--data', join(c.dir, `n${i}`),
         '--set', `node=n${i}`, '--set', `listen=127.0.0.1:${ports[i]}`, '--set', `cluster.listen=127.0.0.1:${ports[3 + i]}`],
     }));
     for (const n of c.nodes) n.run();
@@ -138,6 +154,8 @@ export class Balancer {
     up.once('connect', () => {
       up.removeAllListeners('error');
       const pair = [client, up];
+      pair.node = node;
+      client.once('data', (b) => { pair.head = b.toString('latin1'); });
       this.pairs.add(pair);
       const end = () => {
         this.pairs.delete(pair);
@@ -152,6 +170,12 @@ export class Balancer {
       client.pipe(up);
       up.pipe(client);
     });
+  }
+
+  /** holding returns the node of a connection whose first bytes match. */
+  holding(pattern) {
+    for (const pair of this.pairs) if (pattern.test(pair.head ?? '')) return pair.node;
+    return undefined;
   }
 
   /** cut resets every connection, so that its client goes to another node. */

@@ -1,20 +1,13 @@
 // The page of `myelin demo` in headless Chromium: the ECG moves, the server is
 // killed and started again, the page heals and says what it missed.
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, mkdtempSync } from 'node:fs';
+import { rmSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { browse, forgetShots, shot } from '../lib/browser.mjs';
 import { until } from '../lib/clients.mjs';
 import { freePort, Server } from '../lib/server.mjs';
-
-const flags = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
-];
-// Screenshots are kept where SHOTS says, to be looked at.
-const shots = process.env.SHOTS || mkdtempSync(join(tmpdir(), 'myelin-shots-'));
 
 let server;
 let data;
@@ -25,17 +18,16 @@ before(async () => {
   const port = await freePort();
   data = mkdtempSync(join(tmpdir(), 'myelin-demo-'));
   server = await Server.start({ port, args: ['demo', '--data', data, '--set', `listen=127.0.0.1:${port}`] });
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags });
+  browser = await browse();
   page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   page.on('pageerror', (e) => errors.push(e.message));
   await page.goto(server.http('/'));
-  mkdirSync(shots, { recursive: true });
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
   rmSync(data, { recursive: true, force: true });
-  if (!process.env.SHOTS) rmSync(shots, { recursive: true, force: true });
+  forgetShots();
 });
 
 const id = (name) => page.locator(`[data-testid="${name}"]`).first();
@@ -50,7 +42,7 @@ test('the ECG moves at its true rate', async () => {
   const rate = ((await samples()) - from) / ((Date.now() - at) / 1000);
   assert.ok(rate > 250 && rate < 500, `${rate} samples a second, want about 360`);
   await until('a heart rate', async () => Number(await id('bpm').innerText()) > 40, 20000);
-  await page.screenshot({ path: join(shots, 'live.png') });
+  await shot(page, 'live.png');
 });
 
 test('the picture of the ECG changes', async () => {
@@ -83,7 +75,7 @@ test('the server is killed and started again, and the page heals', async () => {
   const outages = Number(await id('recovery-log').getAttribute('data-outages'));
   await server.signal('SIGKILL');
   await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected', 20000);
-  await page.screenshot({ path: join(shots, 'down.png') });
+  await shot(page, 'down.png');
   await server.run();
   await connected();
   const from = await samples();
@@ -93,7 +85,7 @@ test('the server is killed and started again, and the page heals', async () => {
   // kill is there, and nothing has to be called lost.
   await until('the verdict', async () => /recovered/i.test(await id('recovery-log').innerText()), 20000);
   assert.ok(!/could not recover/.test(await id('recovery-log').innerText()), await id('recovery-log').innerText());
-  await page.screenshot({ path: join(shots, 'healed.png') });
+  await shot(page, 'healed.png');
 });
 
 for (const transport of ['http_stream', 'sse']) {
