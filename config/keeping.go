@@ -44,12 +44,12 @@ type Cluster struct {
 	Name         string     `yaml:"name" default:"myelin" form:"prefix" doc:"Name of the cluster, the same on all its nodes. A node of another one is refused."`
 	Listen       string     `yaml:"listen" default:"127.0.0.1:8002" form:"address" doc:"Address for the other nodes. Used only when peers is set."`
 	Advertise    string     `yaml:"advertise" default:"" form:"peer" zero:"as the others see it" doc:"host:port where the other nodes reach listen, when that is not its own address, as in containers."`
-	Peers        []string   `yaml:"peers" default:"" form:"peer" doc:"host:port of cluster.listen of the nodes that store, all of them. The list may be the same on all nodes: a node leaves itself out. Further nodes are found by themselves."`
+	Peers        []string   `yaml:"peers" default:"" form:"peer" doc:"host:port of cluster.listen of the nodes that store, and of others where you like: nodes that know one know all. The list may be the same on all nodes: a node leaves itself out."`
 	Secret       Secret     `yaml:"secret" default:"" form:"secret" doc:"What the nodes know each other by, the same on all of them, at least 16 bytes."`
 	TLS          ClusterTLS `yaml:"tls" doc:"TLS between the nodes, where each shows the other its certificate. Off while all files are empty."`
 	Insecure     bool       `yaml:"insecure" default:"false" doc:"Let nodes talk without TLS over a network. Whoever can listen there reads all, the secret too."`
 	Storage      bool       `yaml:"storage" default:"true" doc:"Whether this node stores. Nodes beyond storage_nodes say false: they serve clients and keep nothing."`
-	StorageNodes int        `yaml:"storage_nodes" default:"3" min:"3" max:"5" doc:"How many nodes of the cluster store: 3 or 5, the same on all of them. Most of them have to be there."`
+	StorageNodes int        `yaml:"storage_nodes" default:"3" min:"1" max:"5" doc:"How many nodes of the cluster store: 1, 3 or 5, the same on all of them. Most of them have to be there."`
 }
 
 // ClusterTLS names the certificates of the nodes.

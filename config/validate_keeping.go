@@ -23,8 +23,7 @@ func clusterRules() []rule {
 	return []rule{
 		{"A cluster keeps its channels with the jetstream engine.", checkClusterEngine},
 		{"`cluster.peers` needs a `cluster.secret` of at least 16 bytes, and `cluster.secret`, `advertise`, `tls` and `storage: false` need peers.", checkClusterSecret},
-		{"`cluster.storage_nodes` is 3 or 5: of four no more may fail than of three.", checkStorageNodes},
-		{"`cluster.peers` has `cluster.storage_nodes` entries, or one less where the node itself is left out: by their number the nodes know how many make a majority.", checkPeers},
+		{"`cluster.storage_nodes` is 1, 3 or 5: of four no more may fail than of three.", checkStorageNodes},
 		{"The three files of `cluster.tls` come together.", checkClusterTLS},
 		{"`cluster.listen` on anything but loopback needs `cluster.tls`, or `cluster.insecure: true` said aloud.", checkClusterOpen},
 	}
@@ -159,14 +158,6 @@ func checkClusterSecret(c *Config, report func(*fault, ...string)) {
 func checkStorageNodes(c *Config, report func(*fault, ...string)) {
 	if n := c.Cluster.StorageNodes; n%2 == 0 {
 		report(faultf("of %d nodes that store as many may fail as of %d; use %d or %d", n, n-1, n-1, n+1), "cluster.storage_nodes")
-	}
-}
-
-func checkPeers(c *Config, report func(*fault, ...string)) {
-	listed, store := len(c.Cluster.Peers), c.Cluster.StorageNodes
-	if c.Clustered() && (listed > store || listed < store-1 && c.Cluster.Storage) {
-		report(faultf("there are %d in the list, but %d nodes store (cluster.storage_nodes); list those that store, the same on all nodes, and no others", listed, store),
-			"cluster.peers", "cluster.storage_nodes")
 	}
 }
 

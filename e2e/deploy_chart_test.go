@@ -143,7 +143,7 @@ func TestChart(t *testing.T) {
 	for name, change := range map[string]mapping{
 		"open":    {"clusterTLS.insecure": true},
 		"tls":     {"clusterTLS.secretName": "certs", "replicas": 5, "more": 2, "ingress.enabled": true, "ingress.host": "a.example"},
-		"watched": {"clusterTLS.insecure": true, "networkPolicy.metricsNamespaces": list{"monitoring"}},
+		"one":     {"clusterTLS.insecure": true, "replicas": 1, "networkPolicy.metricsNamespaces": list{"monitoring"}},
 		"changed": {"clusterTLS.insecure": true, "config": mapping{"namespaces": mapping{"a": mapping{"history": mapping{"size": 5}}}}},
 	} {
 		r := newRenderer(t, change)
@@ -215,7 +215,7 @@ func TestChartRefuses(t *testing.T) {
 	t.Parallel()
 	for says, change := range map[string]mapping{
 		"clusterTLS.insecure=true":  {},
-		"are 3 or 5":                {"clusterTLS.insecure": true, "replicas": 2},
+		"are 1, 3 or 5":             {"clusterTLS.insecure": true, "replicas": 2},
 		"config.cluster":            {"clusterTLS.insecure": true, "config": mapping{"cluster": mapping{"name": "x"}}},
 		"name the host that client": {"clusterTLS.insecure": true, "ingress.enabled": true},
 	} {

@@ -28,8 +28,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- /* What is asked of the values before anything is made of them. */ -}}
 {{- define "myelin.check" -}}
-{{- if not (has (int .Values.replicas) (list 3 5)) -}}
-{{- fail "replicas: the pods that store are 3 or 5; more pods that only serve are in more" -}}
+{{- if not (has (int .Values.replicas) (list 1 3 5)) -}}
+{{- fail "replicas: the pods that store are 1, 3 or 5; more pods that only serve are in more" -}}
 {{- end -}}
 {{- if and (not .Values.clusterTLS.secretName) (not .Values.clusterTLS.insecure) -}}
 {{- fail "clusterTLS: name a Secret with tls.crt, tls.key and ca.crt in clusterTLS.secretName, or say clusterTLS.insecure=true where the pod network is private" -}}
