@@ -187,10 +187,11 @@ func BenchmarkRecovery(b *testing.B) {
 	must(b, err)
 	must(b, e.Start(b.Context(), &deaf{}))
 	var wg sync.WaitGroup
-	for w := range 16 {
+	const publishers = 512
+	for w := range publishers {
 		wg.Go(func() {
 			for n := range each {
-				for i := w; i < channels; i += 16 {
+				for i := w; i < channels; i += publishers {
 					// The channels that are read are among all the others, and so is what is in them.
 					if i%(channels/deep) != 0 && n > 15 {
 						continue
