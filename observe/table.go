@@ -173,10 +173,14 @@ const (
 	LimitBusOutbox   = "bus_outbox"
 	LimitBusRequests = "bus_requests"
 	LimitBusPeers    = "bus_peers"
+	LimitSubscribed  = "subscribed_channels"
+	LimitEntries     = "channel_entries"
+	LimitForeign     = "foreign_messages"
 
 	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
-		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers
+		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
+		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign
 )
 
 // commandNames returns the commands of the client protocol.

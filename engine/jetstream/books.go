@@ -157,7 +157,7 @@ func (t *books) run() {
 			b, err := t.current(t.engine.ctx, k)
 			if err != nil {
 				t.dues.add(k, time.Now().Add(maxPause).UnixMilli())
-				t.engine.options.Logger.Warn("the end of entries could not be published yet", "stream", k.stream.name, "error", err)
+				t.engine.warn("the end of entries could not be published yet", k.stream, err)
 				return
 			}
 			t.close(b)

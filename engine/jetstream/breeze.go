@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // breeze carries the channels that nothing keeps. Each node gives their
@@ -115,8 +116,8 @@ func (b *breeze) handLocked(f *feed, fr *frame) channel.Position {
 func (b *breeze) deliverLocked(f *feed, m *nats.Msg) {
 	fr, err := decode(m.Data)
 	if err != nil || fr.kind != kindPublication {
-		b.engine.options.Metrics.Limit("foreign_messages").Inc()
-		b.engine.options.Logger.Debug("a message of another node cannot be read", "error", err)
+		b.engine.options.Metrics.Limit(observe.LimitForeign).Inc()
+		b.engine.options.Logger.Debug("a message of another node cannot be read", observe.KeyErr, err)
 		return
 	}
 	if fr.origin != b.engine.origin {

@@ -11,6 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // Engine keeps channels in NATS JetStream. Make one with New.
@@ -65,6 +66,7 @@ func New(o Options) (*Engine, error) {
 	e.books = newBooks(e)
 	e.life = newLives(e)
 	e.keeper = newKeeper(e)
+	e.options.Logger = e.options.Logger.With(observe.KeyComponent, "jetstream")
 	return e, nil
 }
 
@@ -130,7 +132,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	if started && err == nil && e.options.Alone {
 		if err := e.life.testify(ctx); err != nil {
-			e.options.Logger.Warn("that the node stops could not be written down; channels of durability async will begin a new epoch", "error", err)
+			e.options.Logger.Warn("that the node stops could not be written down; channels of durability async will begin a new epoch", observe.KeyErr, err)
 		}
 	}
 	e.cancel()
@@ -280,6 +282,14 @@ func wait(ctx context.Context, pause time.Duration) (time.Duration, error) {
 		return min(2*pause, maxPause), nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	}
+}
+
+// warn tells the operator what went wrong with a stream, and will be tried
+// again.
+func (e *Engine) warn(what string, s *stream, err error) {
+	if e.ctx.Err() == nil {
+		e.options.Logger.Warn("something has to be tried again", observe.KeyReason, what, observe.KeyNamespace, s.key.namespace, observe.KeyErr, err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // lives tells whether the memory of the servers goes on: a message that is only
@@ -188,7 +189,7 @@ func (s *stream) confirmLoss(ctx context.Context, info *natsjs.StreamInfo, sh *s
 	}
 	sh.generation++
 	s.engine.options.Logger.Error("a stream has lost what it had acknowledged; its channels begin a new epoch",
-		"stream", s.name, "sequence", ack.Sequence, "before", high)
+		observe.KeyNamespace, s.key.namespace, observe.KeyOffset, ack.Sequence, observe.KeyCount, high-ack.Sequence+1)
 	st, err := s.engine.js.UpdateStream(ctx, s.config(*sh))
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.name, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 const (
@@ -106,7 +107,7 @@ func (t *feeds) add(name, subject string, s *stream) (*feed, bool, error) {
 		return f, false, nil
 	}
 	if most := t.engine.options.MaxSubscribed; len(t.mu.byName) >= most {
-		t.engine.options.Metrics.Limit("subscribed_channels").Inc()
+		t.engine.options.Metrics.Limit(observe.LimitSubscribed).Inc()
 		return nil, false, channel.ErrLimitExceeded.With(fmt.Sprintf("at most %d channels may be subscribed on one node", most))
 	}
 	f := &feed{engine: t.engine, name: name, subject: subject, stream: s, ready: make(chan struct{})}
@@ -305,7 +306,8 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 	if err != nil {
 		// What cannot be read is a hole that the next one's Prev points into.
 		f.mu.last = msg.sequence
-		f.engine.options.Logger.Error("a message in a stream cannot be read", "stream", f.stream.name, "sequence", msg.sequence, "error", err)
+		f.engine.options.Logger.Error("a message in a stream cannot be read",
+			observe.KeyNamespace, f.stream.key.namespace, observe.KeyOffset, msg.sequence, observe.KeyErr, err)
 		f.engine.sink.Lost(f.name)
 		return
 	}

@@ -23,7 +23,6 @@ type claim struct {
 	ids  *ids
 	id   string
 	done chan struct{}
-	// mine says, to its first owner only, that he is to publish.
 	ends time.Time
 	at   channel.Position
 	// failed: it was not published, and the id is free again.
@@ -48,27 +47,26 @@ func (t *ids) claim(id string, window time.Duration) turn {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.forgetLocked(now)
+	t.forgetLocked(func(c *claim) bool { return !now.Before(c.ends) })
 	if c := t.mu.known[id]; c != nil && now.Before(c.ends) {
 		return turn{claim: c}
 	}
+	t.forgetLocked(func(*claim) bool { return len(t.mu.order) >= t.most })
 	c := &claim{ids: t, id: id, done: make(chan struct{}), ends: now.Add(window)}
 	t.mu.known[id] = c
 	t.mu.order = append(t.mu.order, c)
 	return turn{claim: c, first: true}
 }
 
-// forgetLocked lets go of what has ended, and of the oldest beyond the limit.
-func (t *ids) forgetLocked(now time.Time) {
-	n := 0
-	for n < len(t.mu.order) && (!now.Before(t.mu.order[n].ends) || len(t.mu.order)-n >= t.most) {
-		if c := t.mu.order[n]; t.mu.known[c.id] == c {
+// forgetLocked lets go of the oldest as long as over says so.
+func (t *ids) forgetLocked(over func(c *claim) bool) {
+	for len(t.mu.order) > 0 && over(t.mu.order[0]) {
+		if c := t.mu.order[0]; t.mu.known[c.id] == c {
 			delete(t.mu.known, c.id)
 		}
-		t.mu.order[n] = nil
-		n++
+		t.mu.order[0] = nil
+		t.mu.order = t.mu.order[1:]
 	}
-	t.mu.order = t.mu.order[n:]
 }
 
 // wait returns the position of the publication with this id, once it has one.

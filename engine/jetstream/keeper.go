@@ -10,6 +10,7 @@ import (
 
 	"myelin/channel"
 	"myelin/mesh"
+	"myelin/observe"
 )
 
 // The keeper looks after what nobody calls for: the ticks of streams, the
@@ -82,9 +83,9 @@ func (k *keeper) run() {
 func (k *keeper) keep() {
 	now := time.Now()
 	for _, s := range k.engine.streams.all() {
-		if due, at := s.tickDue(now); due {
+		if s.tickDue(now) {
 			if err := s.learnTicks(k.engine.ctx); err != nil {
-				k.engine.options.Logger.Warn("a stream did not get its tick", "stream", s.name, "since", at, "error", err)
+				k.engine.warn("a stream did not get its tick", s, err)
 			}
 		}
 	}
@@ -93,23 +94,24 @@ func (k *keeper) keep() {
 		if anchors < maxAnchors && f.quiet(now) {
 			anchors++
 			if err := f.anchor(k.engine.ctx); err != nil {
-				k.engine.options.Logger.Warn("the position of a quiet channel could not be renewed", "stream", f.stream.name, "error", err)
+				k.engine.warn("the position of a quiet channel could not be renewed", f.stream, err)
 			}
 		}
 	}
 }
 
-// tickDue reports whether the stream wants a tick, and when it had the last.
-func (s *stream) tickDue(now time.Time) (due bool, last time.Time) {
+// tickDue reports whether the stream wants a tick.
+func (s *stream) tickDue(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.shape.keeps.age == 0 {
-		return false, last
+		return false
 	}
+	var last time.Time
 	if n := len(s.mu.ticks); n > 0 {
 		last = time.Unix(0, s.mu.ticks[n-1].at)
 	}
-	return now.Sub(last) >= tickEvery(s.mu.shape.keeps.age), last
+	return now.Sub(last) >= tickEvery(s.mu.shape.keeps.age)
 }
 
 // repair finds out what a disturbance has done: whether the streams are still
@@ -121,12 +123,12 @@ func (k *keeper) repair() {
 		changed, err := s.refresh(e.ctx)
 		if err != nil {
 			// It is looked at again with the next look of the feeds.
-			e.options.Logger.Warn("a stream cannot be looked at", "stream", s.name, "error", err)
+			e.warn("a stream cannot be looked at", s, err)
 			k.later()
 			return
 		}
 		if changed {
-			e.options.Logger.Warn("the channels of a stream begin a new epoch", "stream", s.name)
+			e.options.Logger.Warn("the channels of a stream begin a new epoch", observe.KeyNamespace, s.key.namespace)
 		}
 	}
 	feeds := e.feeds.all()

@@ -11,6 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // retention is how much a stream keeps.
@@ -193,6 +194,7 @@ func (s *stream) reshape(ctx context.Context, sh *shape, want retention) (*natsj
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.name, err)
 	}
-	s.engine.options.Logger.Info("a stream keeps more or less than before", "stream", s.name, "messages_per_channel", want.size, "age", want.age)
+	s.engine.options.Logger.Info("a stream keeps more or less than before",
+		observe.KeyNamespace, s.key.namespace, observe.KeyCount, want.size, observe.KeyDuration, want.age)
 	return st.CachedInfo(), nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // put publishes on a state channel.
@@ -91,6 +92,7 @@ func (b *book) check(r *channel.PublishRequest) error {
 	}
 	most := b.stream.engine.options.MaxEntries
 	if r.Op == channel.OpPut && at == 0 && len(b.entries) >= most {
+		b.stream.engine.options.Metrics.Limit(observe.LimitEntries).Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("at most %d entries in a channel are allowed", most))
 	}
 	return nil

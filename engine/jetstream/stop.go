@@ -11,6 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // A node alone writes down that it stopped as it should, so that what it had
@@ -83,8 +84,8 @@ func (l *lives) resume(ctx context.Context) error {
 	if err := st.Purge(ctx); err != nil {
 		return fmt.Errorf("stream %s: %w", l.stopStream(), err)
 	}
-	var w stopped
-	if json.Unmarshal(raw.Data, &w) != nil || w.Life.Disk == "" {
+	w, ok := readStopped(raw.Data)
+	if !ok {
 		return nil
 	}
 	for name, last := range w.Sequences {
@@ -93,12 +94,17 @@ func (l *lives) resume(ctx context.Context) error {
 			return err
 		}
 		if there != last {
-			l.engine.options.Logger.Warn("a stream is not what it was when it was stopped; its channels begin a new epoch", "stream", name)
+			l.engine.options.Logger.Warn("a stream is not what it was when it was stopped; its channels begin a new epoch", observe.KeyReason, name)
 			return nil
 		}
 	}
 	_, err = l.find(ctx, life{Disk: w.Life.Disk, Memory: rand.Text()})
 	return err
+}
+
+func readStopped(b []byte) (w stopped, ok bool) {
+	ok = json.Unmarshal(b, &w) == nil && w.Life.Disk != ""
+	return w, ok
 }
 
 // lastSequence returns where a stream is, 0 where there is none.

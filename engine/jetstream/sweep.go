@@ -36,7 +36,7 @@ func (t *books) sweepLater(b *book, p *channel.Policy) {
 	t.engine.work.Go(func() {
 		defer t.sweeping.Store(false)
 		if err := t.sweep(t.engine.ctx, k, p); err != nil {
-			t.engine.options.Logger.Warn("deletions could not be swept away", "stream", k.stream.name, "error", err)
+			t.engine.warn("deletions could not be swept away", k.stream, err)
 		}
 	})
 }
