@@ -444,3 +444,32 @@ func TestManyChannelsOfManyNodes(t *testing.T) {
 		}
 	})
 }
+
+// Joins share messages, so that a stampede at one node does not drown the
+// others.
+func TestJoinsShareMessages(t *testing.T) {
+	const many = 1000
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a")
+		spy := w.net.Join("b")
+		frames, bytes := 0, 0
+		spy.Hear("hub.members", func(_ channel.Node, b []byte) {
+			frames++
+			bytes += len(b)
+		})
+		if err := spy.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = spy.Close(context.Background()) }()
+		wait(time.Second)
+		frames = 0
+		for i := range many { // 10,000 a second
+			w.nodes["a"].in(fmt.Sprint("u", i), "room:x", false)
+			wait(100 * time.Microsecond)
+		}
+		wait(10 * time.Millisecond)
+		if frames == 0 || frames > many/15 || bytes > 60*many {
+			t.Errorf("%d joins in %d messages, %d bytes", many, frames, bytes)
+		}
+	})
+}

@@ -1,5 +1,6 @@
 // Package hub is the truth of one node: who is connected, who listens to what,
-// and how each publication reaches them.
+// and how each publication reaches them. With a bus it speaks for all nodes of
+// a cluster.
 //
 // # Nouns
 //
@@ -7,7 +8,8 @@
 // came by. Its [Conn] moves bytes, its [Form] turns an [Event] into the bytes
 // its client understands. A topic is the node's view of one channel that has
 // subscribers: the top position, the hot ring of recent publications, the
-// members. A shard is a goroutine that owns the output of its sessions.
+// members. A shard is a goroutine that owns the output of its sessions. A
+// survey is a question to all other nodes, whose members a roster keeps.
 //
 // # How a publication travels
 //
@@ -34,15 +36,26 @@
 // has, so that it may come back at once. When Close returns every connection
 // is closed and no goroutine is left.
 //
+// Cluster: publications reach other nodes by the engine, everything else by the
+// bus. Presence, and who is told of joins and leaves, take in the members of all
+// nodes that are up, within some milliseconds of each change, and 2 s where the
+// bus lost it; a node that dies takes its members along, once each. Where that
+// cannot be said presence is an error. An operation on sessions is done on all
+// nodes, or the error names one that did not answer within 2 s. A client may
+// come back by any node: its position means the same everywhere.
+//
 // Slow clients: one that does not read costs one write and what its queue may
 // hold, and nobody else notices. One that reads slowly is left alone.
 //
 // Concurrency: methods of Hub and Session may be called from any goroutine,
 // except that a Subscription is used by one. A shard never blocks: it does not
-// wait for a socket, an engine or a lock held during I/O.
+// wait for a socket, an engine or a lock held during I/O. Of a cluster's two
+// goroutines one broadcasts what changes here, the other alone changes the
+// roster and waits for the shards where thousands come or go.
 //
-// Limits: see [Limits] and the constants beside it. What is over a limit is
-// refused with a code, or the session is disconnected with one, and counted.
+// Limits: see [Limits] and the constants beside it, and those of a cluster in
+// cluster.go. What is over a limit is refused with a code, or the session is
+// disconnected with one, and counted.
 //
 // Errors are *channel.Error and [Disconnect].
 package hub

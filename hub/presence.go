@@ -2,9 +2,7 @@ package hub
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"myelin/channel"
 )
@@ -86,38 +84,41 @@ func (h *Hub) presenceOf(name string) error {
 	return nil
 }
 
-// membersOf returns the members of a channel on all nodes, and how many there
-// are where that is more than most.
-func (h *Hub) membersOf(name string, most int) ([]*channel.ClientInfo, int, error) {
+// membersOf returns the members of a channel on all nodes, at most most of them.
+func (h *Hub) membersOf(name string, most int) ([]*channel.ClientInfo, error) {
 	if err := h.presenceOf(name); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	var members []*channel.ClientInfo
 	if h.cluster != nil {
 		if err := h.cluster.complete(); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		members = h.cluster.roster.Members(name)
+		members = h.cluster.roster.Members(name, most)
 	}
-	if t := h.topics.get(name); t != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if n := len(members) + len(t.mu.members); n > most {
-			return nil, n, nil
+	t := h.topics.get(name)
+	if t == nil {
+		return members, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, i := range t.mu.members {
+		if len(members) == most {
+			break
 		}
-		members = slices.AppendSeq(members, maps.Values(t.mu.members))
+		members = append(members, i)
 	}
-	return members, len(members), nil
+	return members, nil
 }
 
 // Presence returns the members of a channel on all nodes, at most MaxPresence.
 func (h *Hub) Presence(name string) ([]*channel.ClientInfo, error) {
-	members, n, err := h.membersOf(name, MaxPresence)
+	members, err := h.membersOf(name, MaxPresence+1)
 	if err != nil {
 		return nil, err
 	}
-	if n > MaxPresence {
-		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("%d members, presence answers at most %d; presence_stats counts them", n, MaxPresence))
+	if len(members) > MaxPresence {
+		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("more than the %d members that presence answers with; presence_stats counts them", MaxPresence))
 	}
 	return members, nil
 }
@@ -125,7 +126,7 @@ func (h *Hub) Presence(name string) ([]*channel.ClientInfo, error) {
 // PresenceStats returns how many connections and users are in a channel, on all
 // nodes.
 func (h *Hub) PresenceStats(name string) (PresenceStats, error) {
-	members, _, err := h.membersOf(name, math.MaxInt)
+	members, err := h.membersOf(name, math.MaxInt)
 	if err != nil {
 		return PresenceStats{}, err
 	}

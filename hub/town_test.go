@@ -22,13 +22,16 @@ type crossing struct {
 	*town
 	lake *lake
 	ids  []string
+	// cuts: nodes are also cut off from each other. Then members leave and
+	// join again.
+	cuts bool
 	// door holds a token for everybody who uses a node; who ends one fills it.
 	// A mutex would stop the clock of the bubble.
 	door    chan struct{}
 	hoppers []*hopper
 	mu      struct {
 		sync.Mutex
-		refused, published, kills int
+		refused, published, kills, cut int
 	}
 }
 
@@ -143,6 +146,10 @@ func (x *crossing) wreck(ctx context.Context, seed uint64) {
 		case <-time.After(10*time.Second + time.Duration(random.Int64N(int64(10*time.Second)))):
 		}
 		id := x.ids[random.IntN(len(x.ids))]
+		if x.cuts && random.IntN(2) == 0 {
+			x.cut(random, id)
+			continue
+		}
 		x.alone(func() { x.kill(id) })
 		x.mu.Lock()
 		x.mu.kills++
@@ -150,6 +157,25 @@ func (x *crossing) wreck(ctx context.Context, seed uint64) {
 		time.Sleep(time.Duration(random.Int64N(int64(8 * time.Second))))
 		x.alone(func() { x.start(id) })
 	}
+}
+
+// cut cuts a node off from another one, or lets it hear and not be heard, and
+// heals that after a while.
+func (x *crossing) cut(random *rand.Rand, id string) {
+	other := "w"
+	if i := random.IntN(len(x.ids)); x.ids[i] != id {
+		other = x.ids[i]
+	}
+	if random.IntN(2) == 0 {
+		x.net.Cut(id, other)
+	} else {
+		x.net.CutOneWay(id, other)
+	}
+	x.mu.Lock()
+	x.mu.cut++
+	x.mu.Unlock()
+	time.Sleep(time.Duration(random.Int64N(int64(12 * time.Second))))
+	x.net.Heal(id, other)
 }
 
 // TestClientsHopBetweenNodes is the promise of a cluster: any node serves
@@ -162,14 +188,17 @@ func TestClientsHopBetweenNodes(t *testing.T) {
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { crossTown(t, seed, hops) })
+			bubble(t, func(t *testing.T) { crossTown(t, seed, hops, false) })
+		})
+		t.Run(fmt.Sprint("cut off, seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { crossTown(t, seed, hops, true) })
 		})
 	}
 }
 
-func crossTown(t *testing.T, seed uint64, hops int) {
+func crossTown(t *testing.T, seed uint64, hops int, cuts bool) {
 	names := []string{"log:x", "log:y", "room:x"}
-	x := &crossing{lake: newLake(seed, 30*time.Millisecond, 50), ids: []string{"a", "b", "c"}, door: make(chan struct{}, 16)}
+	x := &crossing{lake: newLake(seed, 30*time.Millisecond, 50), ids: []string{"a", "b", "c"}, door: make(chan struct{}, 16), cuts: cuts}
 	x.town = newTown(t, func(o *hub.Options) {
 		for _, ns := range o.Namespaces {
 			ns.PositionCheck = 5 * time.Second
@@ -232,7 +261,7 @@ func (x *crossing) verify(t *testing.T, witness *client) {
 	for _, l := range witness.lines() {
 		f := strings.Fields(l)
 		switch {
-		case f[0] == "join" && (here[f[2]] || over[f[2]]) && f[2] != "witness":
+		case f[0] == "join" && (here[f[2]] || (over[f[2]] && !x.cuts)) && f[2] != "witness":
 			t.Errorf("%s joined twice", f[2])
 		case f[0] == "join":
 			here[f[2]] = true
@@ -255,8 +284,8 @@ func (x *crossing) verify(t *testing.T, witness *client) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	t.Logf("published %d, lost on the way %d, refused %d, kills %d, recovered with publications %d, joins told %d",
-		x.mu.published, x.lake.mu.lost, x.mu.refused, x.mu.kills, filled, seen)
+	t.Logf("published %d, lost on the way %d, refused %d, kills %d, cuts %d, recovered with publications %d, joins told %d",
+		x.mu.published, x.lake.mu.lost, x.mu.refused, x.mu.kills, x.mu.cut, filled, seen)
 	if filled == 0 || x.mu.published == 0 || x.lake.mu.lost == 0 {
 		t.Error("this shows nothing")
 	}

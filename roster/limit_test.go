@@ -66,7 +66,7 @@ func TestStrangers(t *testing.T) {
 	// A newer incarnation takes the place of the older one at once.
 	a.incarnation, a.journal, a.here = 2, roster.NewJournal(2), map[roster.Place]roster.Member{}
 	m.ask(m.roster.Up(a.node()))
-	if n := len(m.roster.Members("room:x")); n != 0 {
+	if n := len(m.roster.Members("room:x", 1<<20)); n != 0 {
 		t.Errorf("%d members of one that is gone", n)
 	}
 	events, more := m.roster.Sweep(10)

@@ -131,12 +131,12 @@ func (r *Roster) Missing() (node string, full bool) {
 	return "", false
 }
 
-// Members returns those of a channel that presence shows.
-func (r *Roster) Members(name string) []*channel.ClientInfo {
+// Members returns those of a channel that presence shows, at most most of them.
+func (r *Roster) Members(name string, most int) []*channel.ClientInfo {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var out []*channel.ClientInfo
-	for m := r.mu.rooms[name]; m != nil; m = m.next {
+	for m := r.mu.rooms[name]; m != nil && len(out) < most; m = m.next {
 		if m.present && !m.peer.gone {
 			out = append(out, &m.info)
 		}

@@ -215,7 +215,7 @@ func (m *machine) verify(t rapid.TB) {
 	}
 	got := map[string]string{}
 	for name := range names {
-		for _, i := range m.roster.Members(name) {
+		for _, i := range m.roster.Members(name, 1<<20) {
 			got[key(name, i.Client)] = fmt.Sprintf("%+v", *i)
 		}
 	}
@@ -296,7 +296,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		},
 		"": func(t *rapid.T) {
 			for name := range map[string]bool{"room:x": true, "room:y": true, "z": true} {
-				for _, i := range m.roster.Members(name) {
+				for _, i := range m.roster.Members(name, 1<<20) {
 					if i.Client == "" {
 						t.Fatal("a member without a client")
 					}

@@ -42,11 +42,14 @@ func namespaces() map[string]*hub.Namespace {
 	}
 }
 
-func newRig(tb testing.TB, limits hub.Limits) *rig {
+func newRig(tb testing.TB, limits hub.Limits) *rig { return newRigOn(tb, limits, nil) }
+
+// newRigOn returns a rig on a bus, which its owner starts; nil is none.
+func newRigOn(tb testing.TB, limits hub.Limits, bus channel.Bus) *rig {
 	tb.Helper()
 	metrics := observe.New()
 	engine := memory.New(memory.Options{})
-	h := hub.New(hub.Options{Node: "node-1", Engine: engine, Namespaces: namespaces(), Limits: limits, Metrics: metrics, Shards: 2})
+	h := hub.New(hub.Options{Node: "node-1", Engine: engine, Namespaces: namespaces(), Limits: limits, Metrics: metrics, Shards: 2, Bus: bus})
 	if err := engine.Start(context.Background(), h); err != nil {
 		tb.Fatal(err)
 	}
