@@ -18,7 +18,7 @@ import (
 
 // How long one block may take, and one that builds the binary.
 const (
-	blockTime = 20 * time.Second
+	blockTime = patience
 	buildTime = 5 * time.Minute
 )
 
@@ -33,7 +33,7 @@ func TestBlocksRun(t *testing.T) {
 		}
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			r := &reader{t: t, dir: t.TempDir(), server: serve(t, "", "--dev")}
+			r := &reader{t: t, dir: t.TempDir(), server: serve(t, "", "--dev"), free: map[string]string{}}
 			if err := os.Symlink(modules, filepath.Join(r.dir, "node_modules")); err != nil {
 				t.Fatal(err)
 			}
@@ -107,6 +107,8 @@ type reader struct {
 	t      *testing.T
 	dir    string
 	server *process
+	// free is what stands for each other address of the document.
+	free map[string]string
 }
 
 // browser gives Node what the examples find in a browser.
@@ -168,8 +170,17 @@ setTimeout(() => process.exit(1), 15000);
 	r.node(d, b, unpkg.ReplaceAllString(m[1], "centrifuge")+watch)
 }
 
-// here makes the addresses of a text those of the server.
+// furtherAddress is an address of what a document has its reader start.
+var furtherAddress = regexp.MustCompile(`127\.0\.0\.1:81\d\d`)
+
+// here makes the addresses of a text those of the server, and others free ones.
 func (r *reader) here(text string) string {
+	text = furtherAddress.ReplaceAllStringFunc(text, func(address string) string {
+		if r.free[address] == "" {
+			r.free[address] = freeAddress(r.t)
+		}
+		return r.free[address]
+	})
 	return strings.NewReplacer("127.0.0.1:8000", r.server.main, "127.0.0.1:8001", r.server.admin).Replace(text)
 }
 
@@ -189,6 +200,11 @@ func (r *reader) do(d *document, b block, limit time.Duration, dir, name string,
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
+	if cmd.Process != nil {
+		// What it leaves running is for the blocks that follow, and no longer.
+		group := cmd.Process.Pid
+		r.t.Cleanup(func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		r.t.Fatalf("%s is needed to try the documentation out: %v", name, err)
 	}
