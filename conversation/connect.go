@@ -10,6 +10,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/hub"
+	"myelin/observe"
 	"myelin/protocol"
 )
 
@@ -238,7 +239,7 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 		if room -= sizeOf(sn.Publications); room < 0 {
 			// It stands at the top all the same, and is told of the hole.
 			sn.Recovered, sn.Publications = false, nil
-			c.host.opts.Metrics.Limit("recovery").Inc()
+			c.host.opts.Metrics.Limit(observe.LimitRecovery).Inc()
 		}
 		if c.wire.resume != nil && sn.Recoverable {
 			c.wire.resume.move(q.Channel, sn.Position)

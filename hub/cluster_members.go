@@ -14,7 +14,7 @@ import (
 func (c *cluster) joined(t *topic, sb *sub) {
 	sb.entry = c.journal.Join(roster.Member{Channel: t.name, Info: sb.info, Present: sb.present, Announced: sb.announced})
 	if sb.entry == 0 {
-		c.hub.opts.Metrics.Limit("member_bytes").Inc()
+		c.hub.opts.Metrics.Limit(observe.LimitMemberBytes).Inc()
 	}
 }
 
@@ -55,7 +55,7 @@ func (c *cluster) flush(digest bool) {
 			dropped++
 		}
 	}
-	c.hub.opts.Metrics.Limit("members_outbox").Add(int64(dropped))
+	c.hub.opts.Metrics.Limit(observe.LimitMembersOutbox).Add(int64(dropped))
 }
 
 // peer takes word from the bus of who comes and goes.
@@ -72,7 +72,7 @@ func (c *cluster) push(i item) {
 	c.inbox.Lock()
 	defer c.inbox.Unlock()
 	if i.kind == itemFrame && c.inbox.bytes+len(i.b) > membersInbox {
-		c.hub.opts.Metrics.Limit("members_inbox").Inc()
+		c.hub.opts.Metrics.Limit(observe.LimitMembersInbox).Inc()
 		return
 	}
 	c.inbox.bytes += len(i.b)
@@ -105,7 +105,7 @@ func (c *cluster) follow() {
 		c.hub.metrics.RemoteMembers.Set(int64(c.roster.Len()))
 		if _, full := c.roster.Missing(); full && !told {
 			told = true
-			c.hub.opts.Metrics.Limit("remote_members").Inc()
+			c.hub.opts.Metrics.Limit(observe.LimitRemoteMembers).Inc()
 			c.hub.opts.Logger.Warn("other nodes have more members than are kept here; presence is off until there are fewer",
 				observe.KeyLimit, c.hub.opts.Limits.RemoteMembers)
 		} else if !full {

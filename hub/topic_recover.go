@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // ring holds the newest publications of a topic, an unbroken run of them.
@@ -116,7 +117,7 @@ func (h *Hub) recover(ctx context.Context, t *topic, since channel.Position, out
 	}
 	if cut || len(fitting(pubs)) < len(pubs) {
 		t.ns.metrics.Unrecovered.Inc()
-		t.hub.opts.Metrics.Limit("recovery").Inc()
+		t.hub.opts.Metrics.Limit(observe.LimitRecovery).Inc()
 		return nil
 	}
 	out.Recovered = true

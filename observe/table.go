@@ -162,25 +162,31 @@ func Labels() []Label {
 
 // The limits that have a name everywhere.
 const (
-	LimitConnections = "connections"
-	LimitChannels    = "channels_per_connection"
-	LimitMessage     = "message"
-	LimitQueue       = "queue"
-	LimitCommands    = "commands"
-	LimitShardInbox  = "shard_inbox"
-	LimitMeshPending = "mesh_pending"
-	LimitBusInbox    = "bus_inbox"
-	LimitBusOutbox   = "bus_outbox"
-	LimitBusRequests = "bus_requests"
-	LimitBusPeers    = "bus_peers"
-	LimitSubscribed  = "subscribed_channels"
-	LimitEntries     = "channel_entries"
-	LimitForeign     = "foreign_messages"
+	LimitConnections   = "connections"
+	LimitChannels      = "channels_per_connection"
+	LimitMessage       = "message"
+	LimitQueue         = "queue"
+	LimitCommands      = "commands"
+	LimitShardInbox    = "shard_inbox"
+	LimitMeshPending   = "mesh_pending"
+	LimitBusInbox      = "bus_inbox"
+	LimitBusOutbox     = "bus_outbox"
+	LimitBusRequests   = "bus_requests"
+	LimitBusPeers      = "bus_peers"
+	LimitSubscribed    = "subscribed_channels"
+	LimitEntries       = "channel_entries"
+	LimitForeign       = "foreign_messages"
+	LimitRecovery      = "recovery"
+	LimitRemoteMembers = "remote_members"
+	LimitMembersInbox  = "members_inbox"
+	LimitMembersOutbox = "members_outbox"
+	LimitMemberBytes   = "member_bytes"
 
 	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
-		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign
+		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
+		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes
 )
 
 // commandNames returns the commands of the client protocol.
