@@ -201,7 +201,7 @@ func (c *crowd) finish(ctx context.Context) (*history.History, error) {
 	c.outlastDoubt(ctx)
 	last := make(map[string]history.Position)
 	byAPI := byAPI(c.nodes[0].api())
-	p := &publisher{name: "last", node: c.nodes[0].name, log: c.rec.Publisher(), now: c.rec.Now, retries: true}
+	p := &publisher{name: "last", node: c.nodes[0].name, log: c.rec.Publisher(), now: c.rec.Now, retries: true, after: true}
 	p.publish = func(ctx context.Context, channel, id string) (history.Position, error) {
 		pos, err := byAPI(ctx, channel, id)
 		last[channel] = pos

@@ -79,6 +79,8 @@ func fillUntilRefused(ctx context.Context, n *node, dir string) (string, error) 
 	return words, err
 }
 
+const emptied = "emptied"
+
 // damage is what is done to a file.
 type damage struct {
 	name string
@@ -95,7 +97,7 @@ func damages() []damage {
 		{"cut a little", func(path string, size int64, r *rand.Rand) error {
 			return os.Truncate(path, size-1-r.Int64N(min(size, 32)))
 		}},
-		{"emptied", func(path string, _ int64, _ *rand.Rand) error { return os.Truncate(path, 0) }},
+		{emptied, func(path string, _ int64, _ *rand.Rand) error { return os.Truncate(path, 0) }},
 		{"removed", func(path string, _ int64, _ *rand.Rand) error { return os.Remove(path) }},
 	}
 }
@@ -223,7 +225,7 @@ func (c *crowd) afterDamage(t *testing.T, n *node, what string) string {
 		return "refused"
 	}
 	defer n.kill()
-	judged := &crowd{rec: c.rec.Fork(), nodes: c.nodes, channels: c.channels}
+	judged := c.fork(n)
 	for _, channel := range c.channels {
 		if err := judged.readAll(t.Context(), n, channel); err != nil {
 			return "a read fails"

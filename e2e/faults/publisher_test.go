@@ -58,6 +58,8 @@ type publisher struct {
 	publish    func(ctx context.Context, channel, id string) (history.Position, error)
 	// retries: its publications have message ids, so a try may be repeated.
 	retries bool
+	// after: it publishes when everything is over.
+	after bool
 
 	// flowing is when the last try that was acknowledged began, doubt when the
 	// last try of unknown outcome ended; both are times of the history.
@@ -91,7 +93,7 @@ func (p *publisher) one(ctx context.Context, name, id string) {
 func (p *publisher) try(ctx context.Context, name, id string) history.Outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishPatience)
 	defer cancel()
-	note := history.Publish{Publisher: p.name, Node: p.node, Channel: name, ID: id, Call: p.now()}
+	note := history.Publish{Publisher: p.name, Node: p.node, Channel: name, ID: id, Call: p.now(), After: p.after}
 	pos, err := p.publish(ctx, name, id)
 	note.Return, note.Outcome = p.now(), outcomeOf(err)
 	if err != nil {

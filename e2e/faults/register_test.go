@@ -39,10 +39,20 @@ func registerPolicy(d channel.Durability) *channel.Policy {
 
 // teller is told of each call twice: when it begins, with no outcome, and when it
 // has returned.
-type teller func(worker, n int, c history.KeyCall, returned bool)
+type teller func(c history.KeyCall, returned bool)
 
-// work changes the keys of a state channel until ctx ends, or so often.
-func work(ctx context.Context, e channel.Engine, p *channel.Policy, life string, calls int, tell teller) error {
+// keys changes the keys of a state channel by an engine.
+type keys struct {
+	channel.Engine
+	policy *channel.Policy
+	// shaky: the engine may be unavailable now and then.
+	shaky bool
+	// looks: it also reads keys, where readers are promised the newest.
+	looks bool
+}
+
+// work has a few workers change keys until ctx ends, or so often each.
+func (k *keys) work(ctx context.Context, life string, calls int, tell teller) error {
 	var group sync.WaitGroup
 	errs := make([]error, registerWorkers)
 	for w := range registerWorkers {
@@ -50,7 +60,23 @@ func work(ctx context.Context, e channel.Engine, p *channel.Policy, life string,
 			r := rand.New(rand.NewPCG(uint64(w), uint64(len(life))))
 			known := make(map[string]uint64)
 			for n := 0; n < calls && ctx.Err() == nil && errs[w] == nil; n++ {
-				errs[w] = workOnce(ctx, e, p, r, known, fmt.Sprintf("%s-%d-%d", life, w, n), func(c history.KeyCall, returned bool) { tell(w, n, c, returned) })
+				c := history.KeyCall{Key: fmt.Sprint("key", r.IntN(registerKeys)), Outcome: history.Unknown}
+				if k.looks && r.IntN(3) == 0 {
+					errs[w] = k.look(ctx, &c)
+				} else {
+					c.ID = fmt.Sprintf("%s-%d-%d", life, w, n)
+					if expect := known[c.Key]; r.IntN(4) > 0 {
+						c.Expect = &expect
+					}
+					errs[w] = k.put(ctx, &c, tell)
+				}
+				if c.Outcome != history.Unknown {
+					known[c.Key] = c.Offset
+					tell(c, true)
+				} else if c.Return > 0 {
+					tell(c, true)
+					rest(ctx, publishPause)
+				}
 			}
 		})
 	}
@@ -58,45 +84,47 @@ func work(ctx context.Context, e channel.Engine, p *channel.Policy, life string,
 	return errors.Join(errs...)
 }
 
-// workOnce makes one call: a look, a put, or a put that expects what this worker
-// knows of the key, which may be old.
-func workOnce(ctx context.Context, e channel.Engine, p *channel.Policy, r *rand.Rand, known map[string]uint64, id string, tell func(history.KeyCall, bool)) error {
-	c := history.KeyCall{Key: fmt.Sprint("key", r.IntN(registerKeys)), Outcome: history.Unknown}
-	if r.IntN(3) == 0 {
-		c.Call = clockNow()
-		page, err := e.Snapshot(ctx, &channel.SnapshotRequest{Channel: "keys", Policy: p})
-		if err != nil {
-			return err
+// look reads where a key is.
+func (k *keys) look(ctx context.Context, c *history.KeyCall) error {
+	c.Call = clockNow()
+	page, err := k.Snapshot(ctx, &channel.SnapshotRequest{Channel: "keys", Policy: k.policy})
+	if err != nil {
+		return err
+	}
+	for _, item := range page.Items {
+		if item.Key == c.Key {
+			c.Offset = item.Offset
 		}
-		c.Outcome = history.Acked
-		for _, item := range page.Items {
-			if item.Key == c.Key {
-				c.Offset = item.Offset
-			}
-		}
-		known[c.Key] = c.Offset
-		c.Return = clockNow()
-		tell(c, true)
+	}
+	c.Outcome, c.Return = history.Acked, clockNow()
+	return nil
+}
+
+// put puts a key, where it is as expected: what this worker knows of it may be
+// old. A shaky engine may leave it unknown whether it did.
+func (k *keys) put(ctx context.Context, c *history.KeyCall, tell teller) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*publishPatience)
+	defer cancel()
+	c.Call = clockNow()
+	tell(*c, false)
+	ack, err := k.Publish(ctx, &channel.PublishRequest{
+		Channel: "keys", Policy: k.policy, Op: channel.OpPut, Key: c.Key, Data: []byte(c.ID), ID: c.ID, Expect: c.Expect,
+	})
+	c.Return = clockNow()
+	if err == nil {
+		c.Outcome, c.Offset = history.Acked, ack.Offset
 		return nil
 	}
-	if r.IntN(4) > 0 {
-		expect := known[c.Key]
-		c.Expect = &expect
-	}
-	c.ID, c.Call = id, clockNow()
-	tell(c, false)
-	ack, err := e.Publish(ctx, &channel.PublishRequest{Channel: "keys", Policy: p, Op: channel.OpPut, Key: c.Key, Data: []byte(id), ID: id, Expect: c.Expect})
-	c.Return = clockNow()
-	if conflict, ok := errors.AsType[*channel.Error](err); ok && conflict.Code == channel.CodeConflict {
-		c.Outcome, c.Offset = history.Refused, conflict.Current
-	} else if err != nil {
+	e, ok := errors.AsType[*channel.Error](err)
+	switch {
+	case ok && e.Code == channel.CodeConflict:
+		c.Outcome, c.Offset = history.Refused, e.Current
+		return nil
+	case k.shaky && (!ok || e.Code == channel.CodeUnavailable || e.Code == channel.CodeUnknownOutcome):
+		return nil
+	default:
 		return err
-	} else {
-		c.Outcome, c.Offset = history.Acked, ack.Offset
 	}
-	known[c.Key] = c.Offset
-	tell(c, true)
-	return nil
 }
 
 // clockNow is one clock for all processes of the machine.
@@ -108,13 +136,6 @@ type deaf struct{}
 func (deaf) Deliver(*channel.Publication) {}
 func (deaf) Lost(string)                  {}
 func (deaf) Cleared(string)               {}
-
-// told is one line of a process that changes keys.
-type told struct {
-	Worker, N int
-	Returned  bool
-	Call      history.KeyCall
-}
 
 // registerUntilKilled changes keys on disk and says each call twice.
 func registerUntilKilled(dir string) {
@@ -130,8 +151,9 @@ func registerUntilKilled(dir string) {
 		fail(err)
 	}
 	var mu sync.Mutex
-	err = work(context.Background(), e, registerPolicy(channel.DurabilitySync), fmt.Sprint(os.Getpid()), maxRegisterCalls, func(worker, n int, c history.KeyCall, returned bool) {
-		line, err := json.Marshal(told{worker, n, returned, c})
+	k := &keys{Engine: e, policy: registerPolicy(channel.DurabilitySync), looks: true}
+	err = k.work(context.Background(), fmt.Sprint(os.Getpid()), maxRegisterCalls, func(c history.KeyCall, _ bool) {
+		line, err := json.Marshal(c)
 		if err != nil {
 			fail(err)
 		}
@@ -161,14 +183,14 @@ func register(t *testing.T, dir string, lines int) []history.KeyCall {
 	looks := []history.KeyCall{}
 	scan := bufio.NewScanner(read)
 	for n := 0; scan.Scan(); n++ {
-		var l told
-		if err := json.Unmarshal(scan.Bytes(), &l); err != nil {
+		var c history.KeyCall
+		if err := json.Unmarshal(scan.Bytes(), &c); err != nil {
 			t.Fatalf("it says %q: %v", scan.Text(), err)
 		}
-		if l.Call.ID == "" {
-			looks = append(looks, l.Call)
+		if c.ID == "" {
+			looks = append(looks, c)
 		} else {
-			calls[l.Call.ID] = l.Call
+			calls[c.ID] = c
 		}
 		if n == lines {
 			if err := p.Kill(); err != nil {
@@ -243,19 +265,34 @@ func TestRegisters(t *testing.T) {
 	if err := e.Start(t.Context(), deaf{}); err != nil {
 		t.Fatal(err)
 	}
-	p := registerPolicy(channel.DurabilityMemory)
-	var mu sync.Mutex
-	var calls []history.KeyCall
-	if err := work(t.Context(), e, p, "memory", 400, func(_, _ int, c history.KeyCall, returned bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if returned {
-			calls = append(calls, c)
-		}
-	}); err != nil {
+	k := &keys{Engine: e, policy: registerPolicy(channel.DurabilityMemory), looks: true}
+	calls := new(callLog)
+	if err := k.work(t.Context(), "memory", 400, calls.tell); err != nil {
 		t.Fatal(err)
 	}
-	judgeRegisters(t, calls, changesOf(t, e, p))
+	judgeRegisters(t, calls.all(), changesOf(t, e, k.policy))
+}
+
+// callLog collects what workers of one process are told.
+type callLog struct {
+	mu struct {
+		sync.Mutex
+		calls []history.KeyCall
+	}
+}
+
+func (l *callLog) tell(c history.KeyCall, returned bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if returned {
+		l.mu.calls = append(l.mu.calls, c)
+	}
+}
+
+func (l *callLog) all() []history.KeyCall {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mu.calls)
 }
 
 // judgeRegisters holds that one order of the calls explains them, and that a

@@ -179,6 +179,7 @@ func TestOutages(t *testing.T) {
 	}
 	h.Publishes = append(h.Publishes,
 		history.Publish{Node: "a", Channel: "memory", Outcome: history.Acked, Return: 5 * time.Second},
+		history.Publish{Node: "a", Outcome: history.Acked, Return: 30 * time.Second, After: true},
 		history.Publish{Node: "b", Outcome: history.Acked, Return: 4 * time.Second},
 		history.Publish{Node: "b", Outcome: history.Unknown, Return: 14 * time.Second})
 	type row struct {

@@ -41,6 +41,8 @@ type Publish struct {
 	// leaves it zero.
 	Position
 	Error string `json:"error,omitempty"`
+	// After: it was made when everything was over, so nobody waited before it.
+	After bool `json:"after,omitempty"`
 }
 
 // Kind is what happened to a subscriber.

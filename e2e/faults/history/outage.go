@@ -22,6 +22,9 @@ func Outages(h *History) []Outage {
 	var end time.Duration
 	durable := mostDurable(h.Rules)
 	for _, p := range h.Publishes {
+		if p.After {
+			continue
+		}
 		end = max(end, p.Return)
 		if p.Outcome == Acked && durable[p.Channel] {
 			acks[""] = append(acks[""], p.Return)
