@@ -107,7 +107,7 @@ func instead(kind string) string {
 	if kind == "memory" {
 		return "it keeps nothing to copy; start the server with --data DIR"
 	}
-	return "its nodes keep copies of each other's data"
+	return "the nodes of a cluster keep copies of each other's data; see docs/cluster.md"
 }
 
 // fromHere reports whether a request comes from this machine.
