@@ -145,13 +145,35 @@ func TestNoiseOnTheBus(t *testing.T) {
 	if e := <-events; e.Node.ID != "b.1" || !e.Up {
 		t.Fatalf("told %v", e)
 	}
+	self := b.Bus().Self()
+	makeNoise(t, address, self)
+	eventually(t, func(context.Context) error { return b.Bus().Broadcast("news", []byte("true")) })
+	if got := <-heard; got != "true" {
+		t.Errorf("heard %q", got)
+	}
+	if peers := a.Bus().Peers(); len(peers) != 1 || peers[0] != self {
+		t.Errorf("peers %v", peers)
+	}
+	if said.with("speaks another version of the bus") != 1 {
+		t.Errorf("another version was not said once:\n%s", strings.Join(said.lines(), "\n"))
+	}
+	select {
+	case e := <-events:
+		t.Errorf("told %v", e)
+	default:
+	}
+}
+
+// makeNoise sends bytes to a node "a" that nobody should send, some of them in
+// the name of b, and some of another version.
+func makeNoise(t *testing.T, address string, b channel.Node) {
+	t.Helper()
 	noise, err := nats.Connect("nats://" + address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer noise.Close()
 	random := rand.New(rand.NewPCG(1, 2))
-	self := b.Bus().Self()
 	for i := range 1500 {
 		frame := make([]byte, random.IntN(200))
 		for j := range frame {
@@ -160,7 +182,7 @@ func TestNoiseOnTheBus(t *testing.T) {
 		if i%2 == 0 && len(frame) > 20 {
 			// One that looks like a frame of b.
 			frame[0], frame[1] = 1, byte(random.IntN(10))
-			binary.LittleEndian.PutUint64(frame[2:], self.Incarnation)
+			binary.LittleEndian.PutUint64(frame[2:], b.Incarnation)
 			if frame[1] == 2 || frame[1] == 4 {
 				// A goodbye or a broadcast of b would be taken for one.
 				frame[1] = 0
@@ -182,21 +204,6 @@ func TestNoiseOnTheBus(t *testing.T) {
 	}
 	if err := noise.Flush(); err != nil {
 		t.Fatal(err)
-	}
-	eventually(t, func(context.Context) error { return b.Bus().Broadcast("news", []byte("true")) })
-	if got := <-heard; got != "true" {
-		t.Errorf("heard %q", got)
-	}
-	if peers := a.Bus().Peers(); len(peers) != 1 || peers[0] != self {
-		t.Errorf("peers %v", peers)
-	}
-	if said.with("speaks another version of the bus") != 1 {
-		t.Errorf("another version was not said once:\n%s", strings.Join(said.lines(), "\n"))
-	}
-	select {
-	case e := <-events:
-		t.Errorf("told %v", e)
-	default:
 	}
 }
 

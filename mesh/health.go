@@ -140,7 +140,8 @@ func (n *Network) Ready(ctx context.Context) error {
 		}
 		if now := time.Now(); now.After(progress) {
 			progress = now.Add(progressEvery)
-			log.Info("waiting for a quorum of storage", observe.KeyNode, n.company(), observe.KeyCount, n.options.StorageNodes, observe.KeyReason, err.Error())
+			log.Info("waiting for a quorum of storage; the first start of a cluster needs all nodes with storage",
+				observe.KeyReason, fmt.Sprintf("have %s of %d", n.company(), n.options.StorageNodes), observe.KeyErr, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -186,14 +186,20 @@ func checkBusRequestOfTheDying(x *busExam) {
 		return nil, ctx.Err()
 	})
 	results := make(chan error, 2)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithTimeout(x.ctx, x.f.Patience)
+	defer cancel()
 	ask := func(from *busEars, to string) {
-		_, err := from.Request(x.ctx, to, "ask", nil)
-		results <- err
+		wg.Go(func() {
+			_, err := from.Request(ctx, to, "ask", nil)
+			results <- err
+		})
 	}
-	go ask(a, "c")
+	ask(a, "c")
 	<-begun
 	// A bus that is closed answers who waits, and does not wait itself.
-	go ask(b, "c")
+	ask(b, "c")
 	<-begun
 	x.ok(b.Close(x.ctx), "Close")
 	x.refused(<-results, "a request of a bus that was closed", channel.ErrUnavailable)

@@ -1,5 +1,5 @@
-// Package channeltest is the suite that every engine must pass: what
-// [channel.Engine] promises, as checks that can fail.
+// Package channeltest is the suites that every engine and every bus must pass:
+// what [channel.Engine] and [channel.Bus] promise, as checks that can fail.
 //
 // # Nouns
 //
@@ -11,6 +11,10 @@
 // hand-off between goroutines. A [Network] joins buses in memory, a [MemBus]
 // each, for tests of what runs on several nodes; it loses, delays, cuts, pauses
 // and kills as it is told.
+//
+// For a bus there are [BusFactory], [RunBus] and [ExamineBus] likewise; a
+// [BusWorld] is a network under test, with what can be done to its nodes.
+// [Network] is one in memory, for tests of those who live on a bus.
 //
 // # Promises
 //
