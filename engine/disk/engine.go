@@ -231,6 +231,10 @@ func (e *Engine) Caps() channel.Caps {
 	return channel.Caps{Dense: true, Durable: channel.DurabilitySync, State: true}
 }
 
+// Healthy returns nil while the disk takes writes, else what is wrong with it.
+// What is kept can be read all the same.
+func (e *Engine) Healthy() error { return e.health.err() }
+
 // Close ends the engine: what was accepted is written, told and flushed. When
 // it returns nil nothing is delivered any more, and every later call is
 // refused with ErrUnavailable. Closing again is no error. Where ctx is over

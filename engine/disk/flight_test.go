@@ -15,6 +15,19 @@ type outcome struct {
 	err error
 }
 
+// snapshotLater asks for a snapshot that has to wait.
+func snapshotLater(r *rig, p *channel.Policy) <-chan channel.StatePage {
+	pages := make(chan channel.StatePage, 1)
+	go func() {
+		page, err := r.Snapshot(context.Background(), &channel.SnapshotRequest{Channel: "s", Policy: p})
+		if err != nil {
+			r.tb.Errorf("Snapshot: %v", err)
+		}
+		pages <- page
+	}()
+	return pages
+}
+
 // TestUnderWay does things to a channel while others on it are under way to
 // the disk: each finds what those before it will have done.
 func TestUnderWay(t *testing.T) {
@@ -65,14 +78,7 @@ func TestUnderWay(t *testing.T) {
 	if got := r.delivered("s"); len(got) != 0 {
 		t.Errorf("while all is under way %d publications were delivered", len(got))
 	}
-	pages := make(chan channel.StatePage, 1)
-	go func() {
-		page, err := r.Snapshot(context.Background(), &channel.SnapshotRequest{Channel: "s", Policy: p})
-		if err != nil {
-			t.Errorf("Snapshot: %v", err)
-		}
-		pages <- page
-	}()
+	pages := snapshotLater(r, p)
 	given, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Snapshot(given, &channel.SnapshotRequest{Channel: "s", Policy: p}); !errors.Is(err, channel.ErrUnavailable) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -175,6 +176,9 @@ func (h *home) readIdentity() error {
 // openDatabase opens the database, or makes it, and brings it up to date.
 func (h *home) openDatabase(o Options, g *guard) (*store, error) {
 	dir := h.fs.PathJoin(h.path, databaseDir)
+	if err := h.knowsDatabase(dir); err != nil {
+		return nil, err
+	}
 	if err := h.hear(dir); err != nil {
 		return nil, h.damaged(err)
 	}
@@ -203,6 +207,28 @@ func (h *home) openDatabase(o Options, g *guard) (*store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// formatMarker is what the name of the file begins with that says how the
+// database itself is written. A serial number and the format follow.
+const formatMarker = "marker.format-version."
+
+// knowsDatabase refuses a database that is written in a way of later versions
+// of the library. Whatever else is wrong with it comes out when it is opened.
+func (h *home) knowsDatabase(dir string) error {
+	names, err := h.fs.List(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return h.damaged(err)
+	}
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, formatMarker)
+		_, format, cut := strings.Cut(rest, ".")
+		if n, err := strconv.ParseUint(format, 10, 32); ok && cut && err == nil && pebble.FormatMajorVersion(n) > pebble.FormatNewest {
+			return wrong(h.path, fmt.Sprintf("holds a database of format %d, written by a newer Myelin; this one knows formats up to %d: upgrade it, or open a backup",
+				n, pebble.FormatNewest), nil)
+		}
+	}
+	return nil
 }
 
 // hear holds the database against what the witness says.

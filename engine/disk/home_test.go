@@ -116,6 +116,21 @@ func TestNewerFormat(t *testing.T) {
 	refused(t, disk.Options{Path: dir}, "newer Myelin", "upgrade")
 }
 
+// TestNewerDatabase holds that a database that a later library has written is
+// not taken for a damaged one.
+func TestNewerDatabase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	filled(t, dir, true)
+	for _, name := range files(t, vfs.Default, filepath.Join(dir, "db"), "marker.format-version.") {
+		if err := os.Rename(name, filepath.Join(dir, "db", "marker.format-version.000099.199")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was := tree(t, dir)
+	refused(t, disk.Options{Path: dir}, "newer Myelin", "upgrade", "format 199")
+	untouched(t, dir, was)
+}
+
 func TestInUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	r := start(t, disk.Options{Path: dir})

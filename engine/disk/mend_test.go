@@ -35,6 +35,23 @@ func breaks() map[string]func(op errorfs.Op) error {
 	}
 }
 
+// refusesToWrite holds that an engine whose disk has failed says so.
+func refusesToWrite(t *testing.T, r *rig, p *channel.Policy) {
+	t.Helper()
+	for range 3 {
+		_, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p})
+		if !errors.Is(err, channel.ErrUnavailable) || !strings.Contains(err.Error(), "opened anew as soon as") {
+			t.Errorf("a publish after the disk has failed: %v", err)
+		}
+	}
+	if err := r.Backup(t.Context(), "backup"); !errors.Is(err, channel.ErrUnavailable) {
+		t.Errorf("Backup on a failed disk: %v", err)
+	}
+	if err := r.Healthy(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("an engine with a failed disk says %v of itself", err)
+	}
+}
+
 // TestFailedDisk has a write or a sync of the log fail: the engine reads on and
 // says why it does not write. When the disk works again it goes on by itself:
 // all that was acknowledged is there, no sync channel has another epoch, and
@@ -58,15 +75,7 @@ func TestFailedDisk(t *testing.T) {
 			if !errors.Is(err, channel.ErrUnknownOutcome) || !errors.Is(err, syscall.EIO) {
 				t.Errorf("a publish as the disk fails: %v", err)
 			}
-			for range 3 {
-				_, err = r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p})
-				if !errors.Is(err, channel.ErrUnavailable) || !strings.Contains(err.Error(), "opened anew as soon as") {
-					t.Errorf("a publish after the disk has failed: %v", err)
-				}
-			}
-			if err := r.Backup(t.Context(), "backup"); !errors.Is(err, channel.ErrUnavailable) {
-				t.Errorf("Backup on a failed disk: %v", err)
-			}
+			refusesToWrite(t, r, p)
 			stillReads(t, r, p, "1")
 			if got := r.entries("s", state); got["k"] != "v" {
 				t.Errorf("entries %v", got)
@@ -76,6 +85,9 @@ func TestFailedDisk(t *testing.T) {
 				_, err := r.Publish(context.Background(), q)
 				return err == nil
 			})
+			if err := r.Healthy(); err != nil {
+				t.Errorf("an engine whose disk works again says %v of itself", err)
+			}
 			again := r.publish("quiet", p, "2")
 			if again.Epoch != quiet.Epoch || again.Offset != 2 {
 				t.Errorf("a channel that was quiet goes on at %v, was at %v", again.Position, quiet.Position)

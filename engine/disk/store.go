@@ -45,11 +45,15 @@ const memoryTable = 16 << 20
 // idBlock is how many channel ids are reserved at once.
 const idBlock = 1024
 
+// databaseFormat is how the database itself writes its files. There is no way
+// back from a later one, so it is raised with formatVersion only.
+const databaseFormat = pebble.FormatValueSeparation
+
 func databaseOptions(o Options, fs vfs.FS, log pebble.Logger) *pebble.Options {
 	options := &pebble.Options{
 		FS:                          fs,
 		Logger:                      log,
-		FormatMajorVersion:          pebble.FormatNewest,
+		FormatMajorVersion:          databaseFormat,
 		MemTableSize:                uint64(o.MemtableBytes),
 		MemTableStopWritesThreshold: 4,
 		CacheSize:                   o.CacheBytes,
