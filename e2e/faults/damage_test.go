@@ -79,8 +79,6 @@ func fillUntilRefused(ctx context.Context, n *node, dir string) (string, error) 
 	return words, err
 }
 
-const emptied = "emptied"
-
 // damage is what is done to a file.
 type damage struct {
 	name string
@@ -97,7 +95,7 @@ func damages() []damage {
 		{"cut a little", func(path string, size int64, r *rand.Rand) error {
 			return os.Truncate(path, size-1-r.Int64N(min(size, 32)))
 		}},
-		{emptied, func(path string, _ int64, _ *rand.Rand) error { return os.Truncate(path, 0) }},
+		{"emptied", func(path string, _ int64, _ *rand.Rand) error { return os.Truncate(path, 0) }},
 		{"removed", func(path string, _ int64, _ *rand.Rand) error { return os.Remove(path) }},
 	}
 }

@@ -75,6 +75,30 @@ Publishers give up a try after 2 s. The machine is small and shared, so read ord
 
 `
 
+const reportTail = `
+How each is done: kill -9 and SIGSTOP to the process; partitions by network namespaces of the test's own, on a bridge,
+where what one node sends another goes to a hardware address that nobody has; slow links by a TCP relay between the
+nodes; a full disk by a small file system and a file that fills it; clock jumps by replacing the code that the kernel
+gives that one process to read the wall clock with. In a cluster each fault is done to one node after another, so the
+one that leads is among them; a round ends when every publisher has published again.
+
+## Beside the load
+
+- **Damaged files, one node.** Every file of a stopped node's data is cut, emptied, removed or has a bit flipped, after a
+  clean stop and after kill -9. Each time the server refuses to start with words, or a read fails, or everything that
+  was acknowledged is there.
+- **Damaged files, one of three nodes.** Of the indexes and descriptions of streams, of the logs of their raft groups and
+  of the meta group nothing is missed: the node gets it back from the others.
+  **Not kept: damaged messages of a stream** (` + "`streams/*/msgs/*.blk`" + `). Where a bit is flipped in such a file of one
+  stopped node, or it is cut or emptied, NATS drops what it cannot read and does not get it back: that node then answers
+  without these messages, in the same epoch and without an error, and so does the cluster when it leads. Use a file system
+  with checksums. A node whose disk is in doubt is stopped, its directory emptied, and started: it gets everything anew.
+- **A second process** on a directory is refused, and the first goes on.
+- **Compare-and-set** on the engines: porcupine finds one order of all calls that explains every answer, in memory, on
+  disk in processes that are killed, and on three nodes of which one after another is cut off.
+- **A full disk in a cluster** takes that node out until there is room and it is started anew; the others go on.
+`
+
 // writeReport writes the verdicts of this run.
 func writeReport(path string) error {
 	report.Lock()
@@ -92,7 +116,7 @@ func writeReport(path string) error {
 			r.name, r.held.Round(time.Second), r.faults, r.tally.Acked, r.tally.Refused, r.tally.Unknown, r.tally.Received,
 			r.tally.Resumed, r.tally.Reset, short(r.all), short(r.others), short(r.own), verdict)
 	}
-	b.WriteString("\nOne run of `make faults`, " + time.Now().UTC().Format(time.DateOnly) + ".\n")
+	b.WriteString("\nOne run of `make faults`, " + time.Now().UTC().Format(time.DateOnly) + ".\n" + reportTail)
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
