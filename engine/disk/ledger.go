@@ -38,6 +38,8 @@ type ticket struct {
 	iter *pebble.Iterator
 	// bytes is what to give back to the gate, -1 where it did not pass.
 	bytes int64
+	// queued says that it is one of those that the book counts as behind.
+	queued bool
 	// taken says that either the one who waits or the one who is waited for
 	// has let go.
 	taken atomic.Bool
@@ -281,6 +283,7 @@ func (l *ledger) pass(batch *pebble.Batch, tickets []*ticket) {
 		t.book.mu.Lock()
 		wait := t.fsync || t.book.mu.behind > 0
 		if wait {
+			t.queued = true
 			t.book.mu.behind++
 		}
 		t.book.mu.Unlock()
@@ -308,11 +311,6 @@ func (l *ledger) heraldLoop() {
 		for _, t := range g.tickets {
 			if err != nil {
 				t.err = channel.ErrUnknownOutcome.With(conditionFailed.words()).Wrap(err)
-			}
-			if t.book != nil {
-				t.book.mu.Lock()
-				t.book.mu.behind--
-				t.book.mu.Unlock()
 			}
 			l.report(t)
 		}

@@ -299,6 +299,10 @@ func (e *Engine) enter(s *store, t *ticket) error {
 func (e *Engine) tell(t *ticket) {
 	if b := t.book; b != nil {
 		b.mu.Lock()
+		// In one step: who sees that nobody is behind goes ahead.
+		if t.queued {
+			b.mu.behind--
+		}
 		b.arrive(t)
 		e.finish(b, t)
 		b.mu.Unlock()
