@@ -17,6 +17,7 @@ type Hub struct {
 	metrics *observe.Hub
 	shards  []*shard
 	topics  topicTable
+	repairs repairs
 	cluster *cluster // nil on a node alone
 	began   time.Time
 	clients registry

@@ -450,3 +450,46 @@ func TestLargeGapsAreReadInPieces(t *testing.T) {
 		}
 	})
 }
+
+// A feed that is lost for all channels at once does not make the node ask for
+// all of them at once.
+func TestRepairsTakeTurns(t *testing.T) {
+	const many = 1000
+	bubble(t, func(t *testing.T) {
+		var reading, most atomic.Int64
+		e := &fake{stride: 3, feed: dropping(func(n int64) bool { return n > many })}
+		e.reading = func(context.Context, *channel.ReadRequest) error {
+			now := reading.Add(1)
+			defer reading.Add(-1)
+			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+			}
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}
+		s := newStage(t, e, func(o *hub.Options) { o.Limits.ChannelsPerConnection = many })
+		c := s.connect("")
+		for round := range 2 {
+			for i := range many {
+				name := "log:" + numbers(i, i)[0]
+				if round == 0 {
+					if err := c.join(hub.SubscribeRequest{Channel: name}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.publish(name, name)
+			}
+		}
+		wait(time.Millisecond)
+		c.lines()
+		for i := range many {
+			e.sink.Lost("log:" + numbers(i, i)[0])
+		}
+		wait(time.Second)
+		if n := len(data(c.lines())); n != many {
+			t.Errorf("%d of %d were repaired", n, many)
+		}
+		if n := most.Load(); n > 256 || n < 100 {
+			t.Errorf("%d reads at once", n)
+		}
+	})
+}

@@ -34,6 +34,8 @@ const (
 	minProgress = 16 << 10
 	// maxRing is how many publications a topic's hot ring holds.
 	maxRing = 256
+	// maxRepairing is how many topics are repaired at a time.
+	maxRepairing = 256
 	// maxRepairs is how often a repair is tried before subscribers are told.
 	maxRepairs = 5
 	// repairPause is how long it waits between two tries.
