@@ -149,6 +149,23 @@ func (n *node) publish(t testing.TB, channel string, number int) client.Position
 	return pos
 }
 
+// reach publishes a number on a channel without history until all listeners
+// have it: what is published before a node knows that another listens is lost.
+func (n *node) reach(t testing.TB, channel string, number int, all []*listener) {
+	t.Helper()
+	for _, l := range all {
+		eventually(t, fmt.Sprint("number ", number, " of ", n.name, " arrives"), func() bool {
+			n.call(t, "publish", mapping{"channel": channel, "data": number})
+			for l.progress() > 0 {
+				if l.next(t) == number {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
 // listener is a client that notes what arrives.
 type listener struct {
 	*client.Client

@@ -39,19 +39,20 @@ func TestCluster(t *testing.T) {
 
 // deliversEverywhere publishes at each node and listens at all.
 func deliversEverywhere(t *testing.T, c *cluster) {
-	for _, channel := range []string{"log:everywhere", "live:everywhere"} {
-		var all []*listener
-		for _, n := range c.nodes {
-			all = append(all, n.listen(t, channel, client.Options{}))
-		}
-		for i, n := range c.nodes {
-			n.publish(t, channel, i)
-			for j, l := range all {
-				if got := l.next(t); got != i {
-					t.Fatalf("%s: what %s published is %d at %s, want %d", channel, n.name, got, c.nodes[j].name, i)
-				}
+	const channel = "log:everywhere"
+	var all, live []*listener
+	for _, n := range c.nodes {
+		all = append(all, n.listen(t, channel, client.Options{}))
+		live = append(live, n.listen(t, "live:everywhere", client.Options{}))
+	}
+	for i, n := range c.nodes {
+		n.publish(t, channel, i)
+		for j, l := range all {
+			if got := l.next(t); got != i {
+				t.Fatalf("what %s published is %d at %s, want %d", n.name, got, c.nodes[j].name, i)
 			}
 		}
+		n.reach(t, "live:everywhere", i, live)
 	}
 	want := c.nodes[0].history(t, "log:everywhere")
 	if strings.Count(want, `"data"`) != len(c.nodes) {
