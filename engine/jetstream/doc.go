@@ -75,6 +75,10 @@
 // stream that is full refuses. One that is not Myelin's, or of a newer format, is
 // left alone; a message of a newer version is never taken for another one.
 //
+// A leader that is cut off from the others answers from what it has for some
+// seconds, until it notices; so does who asks it. When it is found, the feeds of
+// its node are looked at.
+//
 // # Limits
 //
 // See [Options]. The positions of state channels are kept for as long as their

@@ -125,8 +125,11 @@ func (s *stream) adopt(info *natsjs.StreamInfo, sh shape, life string) (changed 
 	defer s.mu.Unlock()
 	changed = s.mu.ready && s.mu.epoch != epoch
 	if changed {
-		s.mu.ticks = nil
 		s.mu.high = 0
+	}
+	if changed || s.mu.shape.keeps.age != sh.keeps.age {
+		// Those known may have gone at the age there was.
+		s.mu.ticks = nil
 	}
 	s.mu.ready, s.mu.shape, s.mu.epoch = true, sh, epoch
 	s.mu.high = max(s.mu.high, info.State.LastSeq)

@@ -306,8 +306,7 @@ func (f *feed) advanceLocked(m *nats.Msg) {
 	if err != nil {
 		// What cannot be read is a hole that the next one's Prev points into.
 		f.mu.last = msg.sequence
-		f.engine.options.Logger.Error("a message in a stream cannot be read",
-			observe.KeyNamespace, f.stream.key.namespace, observe.KeyOffset, msg.sequence, observe.KeyErr, err)
+		f.stream.unreadable(msg.sequence, err)
 		f.engine.sink.Lost(f.name)
 		return
 	}
@@ -363,4 +362,17 @@ func (f *feed) position(epoch string) (last uint64, certain bool) {
 	}
 	f.mu.sure = time.Now()
 	return f.mu.last, true
+}
+
+// complainEvery is how often an operator hears of messages that cannot be read.
+const complainEvery = time.Minute
+
+// unreadable counts a message that cannot be read, and tells now and then.
+func (s *stream) unreadable(sequence uint64, err error) {
+	o := &s.engine.options
+	o.Metrics.Limit(observe.LimitForeign).Inc()
+	now := time.Now().Unix()
+	if last := s.complained.Load(); now-last >= int64(complainEvery/time.Second) && s.complained.CompareAndSwap(last, now) {
+		o.Logger.Error("a message in a stream cannot be read", observe.KeyNamespace, s.key.namespace, observe.KeyOffset, sequence, observe.KeyErr, err)
+	}
 }

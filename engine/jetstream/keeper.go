@@ -19,6 +19,9 @@ import (
 const (
 	// keepEvery is how often the keeper looks.
 	keepEvery = time.Second
+	// roundsPerAge is how often within the age of a stream quiet channels are
+	// looked for.
+	roundsPerAge = 32
 	// maxAnchors is how many channels are anchored at one look.
 	maxAnchors = 256
 	// maxChecks is how many channels are checked at once after a disturbance.
@@ -32,6 +35,10 @@ type keeper struct {
 	engine  *Engine
 	trouble chan struct{}
 	quit    []func()
+	// looked is when all feeds were looked at, and more says that not all
+	// could be served. They are the goroutine's own.
+	looked time.Time
+	more   bool
 }
 
 func newKeeper(e *Engine) *keeper { return &keeper{engine: e, trouble: make(chan struct{}, 1)} }
@@ -89,15 +96,40 @@ func (k *keeper) keep() {
 			}
 		}
 	}
+	if !k.rounds(now) {
+		return
+	}
+	k.more = false
 	anchors := 0
 	for _, f := range k.engine.feeds.all() {
-		if anchors < maxAnchors && f.quiet(now) {
-			anchors++
-			if err := f.anchor(k.engine.ctx); err != nil {
-				k.engine.warn("the position of a quiet channel could not be renewed", f.stream, err)
-			}
+		if !f.quiet(now) {
+			continue
+		}
+		if anchors == maxAnchors {
+			k.more = true
+			return
+		}
+		anchors++
+		if err := f.anchor(k.engine.ctx); err != nil {
+			k.engine.warn("the position of a quiet channel could not be renewed", f.stream, err)
 		}
 	}
+}
+
+// rounds reports whether it is time to look at all feeds, which is a few times
+// within the shortest age of a stream.
+func (k *keeper) rounds(now time.Time) bool {
+	var every time.Duration
+	for _, s := range k.engine.streams.all() {
+		if age := s.age(); age > 0 && (every == 0 || age/roundsPerAge < every) {
+			every = max(age/roundsPerAge, keepEvery)
+		}
+	}
+	if every == 0 || now.Sub(k.looked) < every && !k.more {
+		return false
+	}
+	k.looked = now
+	return true
 }
 
 // tickDue reports whether the stream wants a tick.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
@@ -31,6 +32,9 @@ type stream struct {
 	name, prefix string
 	// setup is held by who looks after the stream at the servers.
 	setup chan struct{}
+	// complained is when an unreadable message was last told of, in Unix
+	// seconds.
+	complained atomic.Int64
 
 	mu struct {
 		sync.Mutex
