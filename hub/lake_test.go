@@ -50,7 +50,7 @@ func (l *lake) pause() {
 	l.mu.Lock()
 	d := time.Duration(l.mu.random.Int64N(int64(l.late)))
 	l.mu.Unlock()
-	time.Sleep(d)
+	<-time.After(d)
 }
 
 func (l *lake) log(name string) []*channel.Publication {
@@ -107,8 +107,9 @@ func (p *port) feed(lane chan delayed) {
 	for {
 		select {
 		case d := <-lane:
-			time.Sleep(time.Until(d.due))
-			if p.closed() {
+			select {
+			case <-time.After(time.Until(d.due)):
+			case <-p.over:
 				return
 			}
 			if d.p == nil {
