@@ -45,8 +45,8 @@ func hop(nodes []*node) dialer {
 }
 
 // gather starts the load: for each node two subscribers and two publishers that
-// stay with it, and a subscriber of each client that goes wherever it finds
-// somebody.
+// stay with it, and a subscriber of each client, and one by server-sent events,
+// that go wherever they find somebody.
 func gather(ctx context.Context, nodes []*node, rules []history.Rule) (*crowd, error) {
 	c := &crowd{rec: history.NewRecorder(rules...), nodes: nodes}
 	for _, r := range rules {
@@ -60,7 +60,8 @@ func gather(ctx context.Context, nodes []*node, rules []history.Rule) (*crowd, e
 	}
 	errs = append(errs,
 		c.listen(ours(c.rec, "ours-hopping", true, c.channels, hop(nodes))),
-		c.listen(theirs(c.rec, "theirs-hopping", false, c.channels, hop(nodes))))
+		c.listen(theirs(c.rec, "theirs-hopping", false, c.channels, hop(nodes))),
+		c.listen(byEvents(c.rec, "events-hopping", c.channels, hop(nodes))))
 	if err := errors.Join(errs...); err != nil {
 		c.end()
 		return nil, err

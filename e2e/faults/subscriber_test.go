@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	centrifuge "github.com/centrifugal/centrifuge-go"
@@ -114,28 +113,17 @@ func theirs(r *history.Recorder, name string, protobuf bool, channels []string, 
 	return s, nil
 }
 
-// listen notes what a subscription of the public client sees. Publications come
-// without their epoch: it is that of the last reply.
+// listen notes what a subscription of the public client sees.
 func listen(sub *centrifuge.Subscription, log *history.SubscriberLog) {
-	var mu struct {
-		sync.Mutex
-		epoch string
-	}
 	sub.OnSubscribed(func(e centrifuge.SubscribedEvent) {
 		step := history.Step{Kind: history.Subscribed, Recovering: e.WasRecovering, Recovered: e.Recovered}
 		if e.StreamPosition != nil {
 			step.Position = history.Position{Epoch: e.StreamPosition.Epoch, Offset: e.StreamPosition.Offset}
 		}
-		mu.Lock()
-		mu.epoch = step.Epoch
-		mu.Unlock()
 		log.Note(step)
 	})
 	sub.OnPublication(func(e centrifuge.PublicationEvent) {
-		mu.Lock()
-		epoch := mu.epoch
-		mu.Unlock()
-		log.Note(history.Step{Kind: history.Publication, Position: history.Position{Epoch: epoch, Offset: e.Offset}, ID: idOf(e.Data)})
+		log.Note(history.Step{Kind: history.Publication, Position: history.Position{Epoch: log.Epoch(), Offset: e.Offset}, ID: idOf(e.Data)})
 	})
 	sub.OnUnsubscribed(func(e centrifuge.UnsubscribedEvent) {
 		log.Note(history.Step{Kind: history.Interrupted, Reason: fmt.Sprintf("unsubscribed %d %s", e.Code, e.Reason)})

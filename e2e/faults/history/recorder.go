@@ -125,8 +125,10 @@ type SubscriberLog struct {
 	mu  struct {
 		sync.Mutex
 		said Subscriber
-		// stands is where the client has everything up to.
+		// stands is where the client has everything up to, epoch that of the last
+		// reply to a subscription.
 		stands Position
+		epoch  string
 	}
 }
 
@@ -135,6 +137,9 @@ func (l *SubscriberLog) Note(s Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.At = l.now()
+	if s.Kind == Subscribed {
+		l.mu.epoch = s.Epoch
+	}
 	if s.Kind == Publication || s.Kind == Subscribed && !s.Recovered {
 		l.mu.stands = s.Position
 	}
@@ -150,6 +155,14 @@ func (l *SubscriberLog) Stands() Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.stands
+}
+
+// Epoch returns that of the last reply to a subscription. Publications on the wire
+// come without one.
+func (l *SubscriberLog) Epoch() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.epoch
 }
 
 // Settle says that whatever was not given to this client by now is lost.
