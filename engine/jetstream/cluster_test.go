@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -121,43 +122,85 @@ func TestLeaderKilled(t *testing.T) {
 			subscribe(t, engines[i], "killed", p)
 		}
 	}
-	var done atomic.Bool
-	var count atomic.Int64
-	acked := make([]map[string]uint64, 4)
-	var work sync.WaitGroup
-	for w := range acked {
-		acked[w] = make(map[string]uint64)
-		work.Go(func() {
-			for n := 0; !done.Load(); n++ {
-				id := fmt.Sprintf("%d/%d", w, n)
-				ack, err := engines[alive[w%2]].Publish(context.Background(), &channel.PublishRequest{
-					Channel: "killed", Policy: p, Data: []byte(id), ID: id,
-				})
-				if err != nil {
-					t.Errorf("%s: %v", id, err)
-					return
-				}
-				acked[w][id] = ack.Offset
-				count.Add(1)
-			}
-		})
-	}
-	progress := func(more int64) {
-		from := count.Load()
-		eventually(t, func() string {
-			if n := count.Load() - from; n < more {
-				return fmt.Sprintf("%d of %d more acknowledged", n, more)
-			}
-			return ""
-		})
-	}
-	progress(200)
+	crowd := publishing(t, p, 4, func(i int) *jetstream.Engine { return engines[alive[i%2]] })
+	crowd.progress(t, 200)
 	c.Kill(victim)
 	stopDead(t, engines[victim])
-	progress(200)
-	done.Store(true)
-	work.Wait()
+	crowd.progress(t, 200)
+	acked := crowd.stop()
 	res := read(t, engines[alive[0]], "killed", p, top)
+	checkAcked(t, res, top, acked)
+	for _, i := range alive {
+		eventually(t, func() string {
+			got := sinks[i].got("killed")
+			if len(got) > 0 && got[len(got)-1].Position == res.Top && chained(got, got[0].Prev) == "" && len(got) >= len(res.Pubs) {
+				return ""
+			}
+			if sinks[i].losses("killed") > 0 || chained(got, top.Offset) != "" {
+				return ""
+			}
+			return fmt.Sprintf("node %d has %d of %d, and nobody said that something was lost", i, len(got), len(res.Pubs))
+		})
+	}
+}
+
+// crowd publishes with ids until it is told to stop.
+type crowd struct {
+	done  atomic.Bool
+	count atomic.Int64
+	work  sync.WaitGroup
+	acked []map[string]uint64
+}
+
+// publishing has n publish, each on its own engine, and retry.
+func publishing(tb testing.TB, p *channel.Policy, n int, at func(i int) *jetstream.Engine) *crowd {
+	tb.Helper()
+	c := &crowd{acked: make([]map[string]uint64, n)}
+	for w := range n {
+		c.acked[w] = make(map[string]uint64)
+		c.work.Go(func() {
+			for n := 0; !c.done.Load(); n++ {
+				id := fmt.Sprintf("%d/%d", w, n)
+				ack, err := at(w).Publish(context.Background(), &channel.PublishRequest{Channel: "killed", Policy: p, Data: []byte(id), ID: id})
+				if err != nil {
+					tb.Errorf("%s: %v", id, err)
+					return
+				}
+				c.acked[w][id] = ack.Offset
+				c.count.Add(1)
+			}
+		})
+	}
+	return c
+}
+
+// progress waits until so many more are acknowledged.
+func (c *crowd) progress(tb testing.TB, more int64) {
+	tb.Helper()
+	from := c.count.Load()
+	eventually(tb, func() string {
+		if n := c.count.Load() - from; n < more {
+			return fmt.Sprintf("%d of %d more acknowledged", n, more)
+		}
+		return ""
+	})
+}
+
+// stop returns what was acknowledged, by id.
+func (c *crowd) stop() map[string]uint64 {
+	c.done.Store(true)
+	c.work.Wait()
+	all := make(map[string]uint64)
+	for _, m := range c.acked {
+		maps.Copy(all, m)
+	}
+	return all
+}
+
+// checkAcked holds that everything acknowledged is in the history, once, where
+// its publisher was told.
+func checkAcked(t *testing.T, res channel.ReadResult, top channel.Position, acked map[string]uint64) {
+	t.Helper()
 	if !res.Complete {
 		t.Errorf("the history is not complete")
 	}
@@ -171,24 +214,10 @@ func TestLeaderKilled(t *testing.T) {
 		}
 		there[string(pub.Data)] = pub.Offset
 	}
-	for _, all := range acked {
-		for id, at := range all {
-			if there[id] != at {
-				t.Errorf("%s was acknowledged at %d, it is at %d", id, at, there[id])
-			}
+	for id, at := range acked {
+		if there[id] != at {
+			t.Errorf("%s was acknowledged at %d, it is at %d", id, at, there[id])
 		}
-	}
-	for _, i := range alive {
-		eventually(t, func() string {
-			got := sinks[i].got("killed")
-			if len(got) > 0 && got[len(got)-1].Position == res.Top && chained(got, got[0].Prev) == "" && len(got) >= len(res.Pubs) {
-				return ""
-			}
-			if sinks[i].losses("killed") > 0 || chained(got, top.Offset) != "" {
-				return ""
-			}
-			return fmt.Sprintf("node %d has %d of %d, and nobody said that something was lost", i, len(got), len(res.Pubs))
-		})
 	}
 }
 

@@ -71,7 +71,8 @@
 //
 // Without a leader publishes wait, up to [Options.PublishTimeout], and then come
 // to ErrUnavailable. When an acknowledgement stays out the same message is sent
-// again only where an id makes that harmless, otherwise the outcome is unknown. A
+// again only where an id makes that harmless, otherwise the outcome is unknown; an
+// acknowledgement may then call the publisher's own first attempt a duplicate. A
 // stream that is full refuses. One that is not Myelin's, or of a newer format, is
 // left alone; a message of a newer version is never taken for another one.
 //

@@ -70,12 +70,6 @@ func TestLimits(t *testing.T) {
 		t.Error("of two ids that may be remembered, not the last two are")
 	}
 
-	var work sync.WaitGroup
-	for i := range 8 {
-		work.Go(func() { read(t, e, fmt.Sprint("read:", i), p, channel.Position{}) })
-	}
-	work.Wait()
-
 	full := error(nil)
 	for i := 0; full == nil && i < 200; i++ {
 		_, full = e.Publish(t.Context(), &channel.PublishRequest{Channel: "full", Policy: p, Data: make([]byte, 1024)})
@@ -85,6 +79,26 @@ func TestLimits(t *testing.T) {
 	refused(err, channel.ErrTooLarge, "at most")
 	_, err = e.Publish(t.Context(), &channel.PublishRequest{Channel: "big", Policy: ephemeral, Data: make([]byte, 16<<20)})
 	refused(err, channel.ErrTooLarge, "at most")
+}
+
+// TestMoreReadsThanSlots holds that reads wait for each other, and that each
+// gets its answer.
+func TestMoreReadsThanSlots(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, false)
+	e := start(t, jetstream.Options{Network: h.network, MaxReads: 1}, newSink())
+	p := &channel.Policy{Namespace: "test", Durability: channel.DurabilityAsync, HistorySize: 10}
+	var work sync.WaitGroup
+	for i := range 16 {
+		name := fmt.Sprint("read:", i%4)
+		publish(t, e, name, p, name)
+		work.Go(func() {
+			if res := read(t, e, name, p, channel.Position{}); len(res.Pubs) == 0 || string(res.Pubs[0].Data) != name {
+				t.Errorf("%s is answered with %+v", name, res)
+			}
+		})
+	}
+	work.Wait()
 }
 
 func TestBadOptions(t *testing.T) {

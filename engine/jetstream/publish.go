@@ -28,7 +28,7 @@ const (
 
 // attemptTimeout is how long an acknowledgement may take before a message with
 // an id is sent again.
-const attemptTimeout = 2 * time.Second
+const attemptTimeout = 4 * time.Second
 
 // Publish orders and keeps one publication. It returns when the stream has it.
 func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
