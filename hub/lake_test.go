@@ -27,6 +27,8 @@ type lake struct {
 		logs   map[string][]*channel.Publication
 		ports  map[*port]bool
 		lost   int
+		// cleared is up to where what was kept of a channel was removed.
+		cleared map[string]uint64
 	}
 }
 
@@ -42,6 +44,7 @@ func newLake(seed uint64, late time.Duration, lose int) *lake {
 	l.mu.top = lakeFloor
 	l.mu.logs = make(map[string][]*channel.Publication)
 	l.mu.ports = make(map[*port]bool)
+	l.mu.cleared = make(map[string]uint64)
 	return l
 }
 
@@ -209,9 +212,10 @@ func (p *port) Read(_ context.Context, r *channel.ReadRequest) (channel.ReadResu
 	if r.Since.Epoch != "" && r.Since.Epoch != lakeEpoch {
 		return res, nil
 	}
-	res.Complete = r.Since.IsZero() || (r.Since.Offset >= lakeFloor && r.Since.Offset <= res.Top.Offset)
+	floor := max(lakeFloor, p.lake.mu.cleared[r.Channel])
+	res.Complete = r.Since.IsZero() || (r.Since.Offset >= floor && r.Since.Offset <= res.Top.Offset)
 	for _, pub := range p.lake.mu.logs[r.Channel] {
-		if pub.Offset > r.Since.Offset && (r.Limit < 0 || len(res.Pubs) < r.Limit) {
+		if pub.Offset > max(r.Since.Offset, floor) && (r.Limit < 0 || len(res.Pubs) < r.Limit) {
 			res.Pubs = append(res.Pubs, pub)
 		}
 	}
@@ -223,8 +227,22 @@ func (p *port) Snapshot(context.Context, *channel.SnapshotRequest) (channel.Stat
 	return channel.StatePage{}, channel.ErrUnsupported
 }
 
-// Remove forgets nothing.
-func (p *port) Remove(context.Context, string, *channel.Policy) error { return channel.ErrUnsupported }
+// Remove forgets what there is, and has the other nodes forget it.
+func (p *port) Remove(_ context.Context, name string, _ *channel.Policy) error {
+	p.lake.mu.Lock()
+	p.lake.mu.cleared[name] = p.topLocked(name).Offset
+	var others []*port
+	for o := range p.lake.mu.ports {
+		if o != p {
+			others = append(others, o)
+		}
+	}
+	p.lake.mu.Unlock()
+	for _, o := range others {
+		o.sink.Cleared(name)
+	}
+	return nil
+}
 
 // Caps says that others see the same channels.
 func (p *port) Caps() channel.Caps { return channel.Caps{MultiNode: true} }

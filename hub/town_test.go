@@ -290,3 +290,38 @@ func (x *crossing) verify(t *testing.T, witness *client) {
 		t.Error("this shows nothing")
 	}
 }
+
+// What is removed at one node is not read from the ring of another.
+func TestRemovedEverywhere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := newLake(1, time.Millisecond, 0)
+		w := newTown(t, nil, func(string) channel.Engine { return l.port() }, "a", "b")
+		a, b := w.nodes["a"], w.nodes["b"]
+		resident := b.connect("resident")
+		resident.subscribe("log:x")
+		at := a.publish("log:x", numbers(1, 10)...)
+		wait(time.Second)
+		resident.gets(t, numbers(1, 10)...)
+		fifth := l.log("log:x")[4].Position
+		back := func(since channel.Position) bool {
+			t.Helper()
+			sn, err := b.connect("").Subscribe(t.Context(), hub.SubscribeRequest{Channel: "log:x", Recover: true, Since: since})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sn.Recovered
+		}
+		if !back(fifth) || !back(at) {
+			t.Error("what is kept was not recovered")
+		}
+		if err := a.hub.HistoryRemove(t.Context(), "log:x"); err != nil {
+			t.Fatal(err)
+		}
+		if back(fifth) || !back(at) {
+			t.Error("after the removal only who was at the top is")
+		}
+		a.publish("log:x", "11")
+		wait(time.Second)
+		resident.gets(t, "11")
+	})
+}
