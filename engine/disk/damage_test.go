@@ -158,12 +158,10 @@ func damages(was []byte, random *rand.Rand, bits int) map[string][]byte {
 // stop, after a kill and of a backup. Whatever is not as it was is refused by
 // Open, which says what to do, or is an error of the call that comes upon it:
 // it never is another or a shorter answer. With the file as it was everything
-// is there again: finding out has damaged nothing.
+// is there again: finding out has damaged nothing. MYELIN_FAULT_ROUNDS is how
+// many bits of each file are flipped.
 func TestDamage(t *testing.T) {
-	bits := 25
-	if raced {
-		bits = 2
-	}
+	bits := rounds(t, 25, 2)
 	for kind, p := range patients(t) {
 		t.Run(kind, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 5))
