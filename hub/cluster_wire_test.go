@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,44 @@ func TestSurveyOfOneNode(t *testing.T) {
 		s := newStage(t, nil, nil)
 		if got := s.hub.Survey(t.Context(), "any", nil); got != nil {
 			t.Errorf("%v", got)
+		}
+	})
+}
+
+// FuzzWordsOfOtherNodes lets another node say anything to a hub.
+func FuzzWordsOfOtherNodes(f *testing.F) {
+	net := channeltest.NewNetwork()
+	bus, other := net.Join("a"), net.Join("b")
+	s := newStage(f, nil, func(o *hub.Options) { o.Bus = bus })
+	for _, b := range []*channeltest.MemBus{bus, other} {
+		if err := b.Start(f.Context()); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Cleanup(net.Close)
+	for len(other.Peers()) == 0 {
+		runtime.Gosched() // until they know each other
+	}
+	s.connect("ann")
+	topics := []string{"hub.operate", "hub.channels", "hub.members", "hub.info"}
+	for _, op := range operations() {
+		f.Add(uint8(0), []byte("\x01"+op))
+	}
+	f.Add(uint8(1), []byte("\x01"+`{"pattern":"*","after":"a","most":9}`))
+	f.Add(uint8(2), []byte{1, 3, 7, 0})
+	f.Fuzz(func(t *testing.T, which uint8, words []byte) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		topic := topics[int(which)%len(topics)]
+		out, err := other.Request(ctx, "a", topic, words)
+		if err != nil && channel.Public(err).Code == channel.CodeInternal {
+			t.Errorf("%s: %v", topic, err)
+		}
+		if err == nil && (len(out) == 0 || out[0] != 1) {
+			t.Errorf("%s: %q", topic, out)
+		}
+		if err := other.Broadcast("hub.members", words); err != nil {
+			t.Error(err)
 		}
 	})
 }

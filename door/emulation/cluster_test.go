@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,6 +153,31 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 			if _, err := mute.Request(t.Context(), "a", "conversation.emulate", []byte(words)); channel.Public(err).Code != channel.CodeBadRequest {
 				t.Errorf("%q: %v", words, err)
 			}
+		}
+	})
+}
+
+// FuzzForwarded lets another node forward anything.
+func FuzzForwarded(f *testing.F) {
+	net := channeltest.NewNetwork()
+	bus, other := net.Join("a"), net.Join("b")
+	conversationtest.New(f, conversationtest.Options{Quiet: true, Bus: bus})
+	for _, b := range []*channeltest.MemBus{bus, other} {
+		if err := b.Start(f.Context()); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Cleanup(net.Close)
+	for len(other.Peers()) == 0 {
+		runtime.Gosched() // until they know each other
+	}
+	f.Add([]byte("\x01\x01s{}"))
+	f.Add([]byte("\x01\x00"))
+	f.Fuzz(func(t *testing.T, words []byte) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := other.Request(ctx, "a", "conversation.emulate", words); err != nil && channel.Public(err).Code != channel.CodeBadRequest {
+			t.Error(err)
 		}
 	})
 }
