@@ -25,8 +25,10 @@ const (
 	// requests are then refused.
 	outboxCount = 8192
 	outboxBytes = 32 << 20
-	// pendingFrames is how many frames wait to be taken apart.
+	// pendingFrames is how many frames wait to be taken apart, and pendingBeats
+	// how many signs of life, which no flood of messages may drown.
 	pendingFrames = 2048
+	pendingBeats  = 2048
 	// maxAnswers is how many requests are answered at a time.
 	maxAnswers = 256
 	// maxCalls is how many requests of this node may be unanswered.
@@ -50,7 +52,8 @@ type Bus struct {
 	self    channel.Node
 	log     *slog.Logger
 	metrics *observe.Metrics
-	all     string // the subject of all nodes
+	// Subjects of all nodes, for messages and for signs of life.
+	all, beats string
 
 	inbox  *queue[arrival]
 	outbox *queue[letter]
@@ -126,6 +129,7 @@ func newBus(n *Network) *Bus {
 			Addr: o.Addr, Version: o.Version,
 		},
 		all:    o.Prefix + ".bus.all",
+		beats:  o.Prefix + ".bus.beat",
 		inbox:  newQueue[arrival](inboxCount, inboxBytes),
 		outbox: newQueue[letter](outboxCount, outboxBytes),
 		places: make(chan struct{}, maxAnswers),
@@ -139,10 +143,14 @@ func newBus(n *Network) *Bus {
 	return b
 }
 
-// subject returns where one node is spoken to.
-func (b *Bus) subject(id string) string {
-	return b.n.options.Prefix + ".bus.node." + strings.ReplaceAll(id, ".", "~")
-}
+// subject returns where one node is spoken to, and beat where it is told that
+// another one is alive.
+func (b *Bus) subject(id string) string { return b.n.options.Prefix + ".bus.node." + word(id) }
+
+func (b *Bus) beat(id string) string { return b.beats + "." + word(id) }
+
+// word makes one word of a subject out of an id.
+func word(id string) string { return strings.ReplaceAll(id, ".", "~") }
 
 // Self returns this node.
 func (b *Bus) Self() channel.Node { return b.self }
@@ -199,13 +207,15 @@ func (b *Bus) Start(ctx context.Context) error {
 	b.mu.state = busClaiming
 	b.mu.roster = newRoster(time.Now(), MaxPeers)
 	b.mu.Unlock()
-	frames := make(chan *nats.Msg, pendingFrames)
-	conn, err := b.listen(ctx, frames)
+	frames, beats := make(chan *nats.Msg, pendingFrames), make(chan *nats.Msg, pendingBeats)
+	conn, err := b.listen(ctx, map[string]chan *nats.Msg{
+		b.all: frames, b.subject(b.self.ID): frames, b.beats: beats, b.beat(b.self.ID): beats,
+	})
 	if err != nil {
 		return b.fail(err)
 	}
 	claimed := make(chan struct{})
-	b.loops.Go(func() { b.read(frames, claimed) })
+	b.loops.Go(func() { b.read(frames, beats, claimed) })
 	b.loops.Go(func() { b.write(conn) })
 	b.loops.Go(b.dispatch)
 	select {
@@ -219,7 +229,7 @@ func (b *Bus) Start(ctx context.Context) error {
 }
 
 // listen connects the bus.
-func (b *Bus) listen(ctx context.Context, frames chan *nats.Msg) (*nats.Conn, error) {
+func (b *Bus) listen(ctx context.Context, subjects map[string]chan *nats.Msg) (*nats.Conn, error) {
 	conn, err := b.n.Connect(ctx, b.self.ID+" bus", nats.NoEcho())
 	if err != nil {
 		return nil, err
@@ -227,7 +237,7 @@ func (b *Bus) listen(ctx context.Context, frames chan *nats.Msg) (*nats.Conn, er
 	if most := conn.MaxPayload(); most < channel.MaxBusMessage+frameRoom {
 		err = fmt.Errorf("the NATS servers take messages of %d bytes; the bus needs %d: set max_payload there", most, channel.MaxBusMessage+frameRoom)
 	}
-	for _, subject := range []string{b.all, b.subject(b.self.ID)} {
+	for subject, frames := range subjects {
 		if err == nil {
 			_, err = conn.ChanSubscribe(subject, frames)
 		}

@@ -48,8 +48,9 @@
 //
 // # The bus
 //
-// It obeys [channel.Bus], over core NATS on <prefix>.bus.all and
-// <prefix>.bus.node.<id>. A node says every second that it is alive, and is
+// It obeys [channel.Bus], over core NATS: messages on <prefix>.bus.all and
+// <prefix>.bus.node.<id>, signs of life beside them on <prefix>.bus.beat and
+// <prefix>.bus.beat.<id>, so that no flood drowns them. A node says every second that it is alive, and is
 // gone five seconds after its last word. One goroutine reads frames, keeps the
 // roster and beats, and calls nobody. One calls watchers and listeners, so that
 // events and messages have one order. One sends. Answers run beside each other.

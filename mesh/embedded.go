@@ -68,6 +68,9 @@ func startEmbedded(o *Options) (*embedded, error) {
 	}
 	e.SetLoggerV2(e.voice, false, false, false)
 	e.Start()
+	if err := e.voice.fatal(); err != nil {
+		return nil, e.stop(err)
+	}
 	if o.clustered() {
 		// Without a listener for clients the server waits for ever before it
 		// listens for routes. This call takes the place of the one that waits.

@@ -190,7 +190,7 @@ func makeNoise(t *testing.T, address string, b channel.Node) {
 			frame[10] = 3
 			copy(frame[11:], "b.1")
 		}
-		subject := []string{"myelin.bus.all", "myelin.bus.node.a"}[i%2]
+		subject := []string{"myelin.bus.all", "myelin.bus.node.a", "myelin.bus.beat", "myelin.bus.beat.a"}[i%4]
 		if err := noise.Publish(subject, frame); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func makeNoise(t *testing.T, address string, b channel.Node) {
 	// Another version says no more than who it is.
 	other := append([]byte{2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 'z'}, bytes.Repeat([]byte("?"), 50)...)
 	for range 3 {
-		if err := noise.Publish("myelin.bus.all", other); err != nil {
+		if err := noise.Publish("myelin.bus.beat", other); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -124,19 +124,20 @@ func (n *Network) askStorage(ctx context.Context) error {
 // waits for. It returns an error when ctx ends, and before that when waiting is
 // of no use: all peers refuse this node, or another one of its name is there.
 func (n *Network) Ready(ctx context.Context) error {
-	begin := time.Now()
 	log := n.options.Logger.With(observe.KeyComponent, "mesh")
-	progress := begin.Add(progressEvery)
+	progress := time.Now().Add(progressEvery)
 	step := time.NewTicker(readyStep)
 	defer step.Stop()
 	for {
 		err := n.present(ctx)
+		// Who has another's name may well be answered, and must not stay.
+		if hopeless := n.hopeless(err); hopeless != nil {
+			return hopeless
+		}
 		if err == nil {
+			n.ready.Store(true)
 			n.watch.poke()
 			return nil
-		}
-		if hopeless := n.hopeless(begin); hopeless != nil {
-			return hopeless
 		}
 		if now := time.Now(); now.After(progress) {
 			progress = now.Add(progressEvery)
@@ -176,18 +177,20 @@ func (n *Network) company() string {
 	return strings.Join(append([]string{n.options.Node}, peers...), ", ")
 }
 
-// hopeless returns why waiting is of no use, nil where it is.
-func (n *Network) hopeless(begin time.Time) error {
+// hopeless returns why waiting for a storage that does not answer is of no use,
+// nil where it is.
+func (n *Network) hopeless(err error) error {
 	if n.embedded == nil || !n.options.clustered() {
 		return nil
 	}
-	refused := n.embedded.voice.refused(begin)
-	for remote, what := range refused {
-		if what == troubleName {
+	refused := n.embedded.voice.refused()
+	for remote, r := range refused {
+		// Once this node was there it is the other one that came later.
+		if r.trouble == troubleName && !n.ready.Load() {
 			return channel.ErrConflict.With(fmt.Sprintf("a node called %q runs already (seen at %s): give each node its own name, or stop the other", n.options.Node, remote))
 		}
 	}
-	if time.Since(begin) < hopelessAfter || len(n.routes()) > 0 {
+	if err == nil || time.Since(n.opened) < hopelessAfter || len(n.routes()) > 0 {
 		return nil
 	}
 	ports := make(map[string]bool)
@@ -202,10 +205,11 @@ func (n *Network) hopeless(begin time.Time) error {
 		}
 	}
 	var last trouble
-	for remote, what := range refused {
-		if _, port, err := net.SplitHostPort(remote); err == nil && ports[port] {
+	for remote, r := range refused {
+		_, port, err := net.SplitHostPort(remote)
+		if err == nil && ports[port] && time.Since(r.at) < hopelessAfter {
 			others--
-			last = what
+			last = r.trouble
 		}
 	}
 	if others > 0 || last == "" {

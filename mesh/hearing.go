@@ -12,25 +12,30 @@ import (
 	"myelin/observe"
 )
 
-// read takes frames apart, keeps the roster, and beats. It calls nobody.
-func (b *Bus) read(frames <-chan *nats.Msg, claimed chan<- struct{}) {
+// read takes frames apart, keeps the roster, and beats. It calls nobody. Signs
+// of life come first: whoever sends one before a message is known when that is
+// looked at.
+func (b *Bus) read(frames, beats <-chan *nats.Msg, claimed chan<- struct{}) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	claim := time.NewTimer(claimTime)
 	defer claim.Stop()
-	b.greet(b.all, helloClaim)
+	b.greet(b.beats, helloClaim)
 	for {
 		select {
 		case <-b.ctx.Done():
 			return
+		case msg := <-beats:
+			b.parse(msg)
 		case msg := <-frames:
-			f, err := parseFrame(msg.Data)
-			if err != nil {
-				b.wonder(err)
-				continue
+			for len(beats) > 0 {
+				b.parse(<-beats)
 			}
-			b.take(f)
+			b.parse(msg)
 		case <-ticker.C:
+			for len(beats) > 0 {
+				b.parse(<-beats)
+			}
 			b.tick()
 		case <-claim.C:
 			if b.arrive() {
@@ -38,6 +43,15 @@ func (b *Bus) read(frames <-chan *nats.Msg, claimed chan<- struct{}) {
 			}
 		}
 	}
+}
+
+func (b *Bus) parse(msg *nats.Msg) {
+	f, err := parseFrame(msg.Data)
+	if err != nil {
+		b.wonder(err)
+		return
+	}
+	b.take(f)
 }
 
 // greet says that this node is alive.
@@ -54,7 +68,7 @@ func (b *Bus) arrive() bool {
 	}
 	b.mu.Unlock()
 	if ok {
-		b.greet(b.all, helloAnswer)
+		b.greet(b.beats, helloAnswer)
 	}
 	return ok
 }
@@ -69,7 +83,7 @@ func (b *Bus) tick() {
 	}
 	b.announceLocked(b.mu.roster.tick(time.Now()))
 	b.mu.Unlock()
-	b.greet(b.all, 0)
+	b.greet(b.beats, 0)
 }
 
 // announceLocked queues events for the watchers, in their place among what is
@@ -143,7 +157,7 @@ func (b *Bus) takeHello(f *frame) {
 	events, full := b.mu.roster.hello(n, time.Now())
 	// The greeting has its place before whatever the watchers say.
 	if len(events) > 0 || f.flags&helloAnswer != 0 {
-		b.greet(b.subject(f.id), 0)
+		b.greet(b.beat(f.id), 0)
 	}
 	b.announceLocked(events)
 	b.mu.Unlock()
@@ -175,7 +189,7 @@ func (b *Bus) meetTwin(f *frame) {
 		b.yield(taken)
 	case claims:
 		b.log.Error("another process wants to be this node and was refused; give each node its own name", observe.KeyNode, b.self.ID)
-		b.send(b.subject(b.self.ID), &frame{kind: frameTaken, target: f.incarnation})
+		b.send(b.beat(b.self.ID), &frame{kind: frameTaken, target: f.incarnation})
 	case f.incarnation > b.self.Incarnation:
 		b.yield(channel.ErrConflict.With(fmt.Sprintf(
 			"a newer process is node %q and has taken the place of this one while it was not heard: stop this one", b.self.ID)))

@@ -69,6 +69,16 @@ func TestDirectoryIsGuarded(t *testing.T) {
 	refused(o, "damaged myelin.json")
 
 	shut(t, open(t, first))
+
+	// A store that the server cannot open is no reason to fall over.
+	clustered.StorePath = t.TempDir()
+	shut(t, open(t, clustered))
+	meta := filepath.Join(clustered.StorePath, "nats", "jetstream", "$SYS", "_js_", "_meta_")
+	if err := os.RemoveAll(filepath.Join(meta, "msgs")); err != nil {
+		t.Fatal(err)
+	}
+	write(meta, "msgs", "not a directory")
+	refused(clustered, "the embedded NATS server")
 }
 
 // files lists what is in a directory, but for the lock.
@@ -76,7 +86,7 @@ func files(t *testing.T, dir string) string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		if filepath.Base(path) != "LOCK" && !strings.Contains(path, "/nats/") {
+		if filepath.Base(path) != "LOCK" && !strings.Contains(path, "/nats") {
 			all = append(all, path)
 		}
 		return err

@@ -30,6 +30,8 @@ const (
 	clientPings = 2
 	// writeTimeout is how long a write to a server may take.
 	writeTimeout = 5 * time.Second
+	// busTimeout is how long Close waits for the listeners of the bus.
+	busTimeout = 5 * time.Second
 	// maxConnections is how many connections a Network has at a time.
 	maxConnections = 64
 )
@@ -42,9 +44,11 @@ type Network struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	watch    *watch
+	opened   time.Time
 
 	closing sync.Once
 	closed  atomic.Bool
+	ready   atomic.Bool // it was, at some time
 	mu      struct {
 		sync.Mutex
 		// conns are all connections, conn among them.
@@ -60,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Network, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	n := &Network{options: o}
+	n := &Network{options: o, opened: time.Now()}
 	if !o.external() {
 		e, err := startEmbedded(&o)
 		if err != nil {
@@ -223,7 +227,11 @@ func (n *Network) shut() {
 		bus := n.mu.bus
 		n.mu.Unlock()
 		if bus != nil {
-			_ = bus.Close(context.Background())
+			ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
+			if err := bus.Close(ctx); err != nil {
+				n.options.Logger.Error("the bus did not close as it should", observe.KeyErr, err)
+			}
+			cancel()
 		}
 		n.watch.stop()
 		n.mu.Lock()

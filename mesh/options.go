@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"slices"
 	"strings"
 
 	"myelin/channel"
@@ -118,10 +120,7 @@ func (o *Options) check() error {
 		}
 	}
 	if o.external() {
-		if o.Listen != "" || len(o.Peers) > 0 {
-			return refuse("either the nodes are a cluster of their own, or they use NATS servers elsewhere, not both")
-		}
-		return nil
+		return o.checkExternal()
 	}
 	if o.clustered() {
 		return o.checkCluster()
@@ -133,6 +132,20 @@ func (o *Options) check() error {
 		return refuse("a node alone has nobody else to keep its data: it needs storage")
 	}
 	return o.checkStore()
+}
+
+func (o *Options) checkExternal() error {
+	if o.Listen != "" || len(o.Peers) > 0 {
+		return refuse("either the nodes are a cluster of their own, or they use NATS servers elsewhere, not both")
+	}
+	for i, address := range o.URLs {
+		// What is wrong is not repeated: there may be a password in it.
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return refuse("the address %d of the NATS servers is not one; write nats://host:port", i+1)
+		}
+	}
+	return nil
 }
 
 func (o *Options) checkStore() error {

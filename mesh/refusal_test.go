@@ -202,15 +202,18 @@ func modest(t *testing.T, d *diary) {
 func TestOptionsAreChecked(t *testing.T) {
 	ours := newAuthority(t)
 	for name, change := range map[string]func(o *mesh.Options){
-		"needs 1 to 64 letters":        func(o *mesh.Options) { o.Node = "a b" },
-		"is not a node name":           func(o *mesh.Options) { o.Node = strings.Repeat("x", 65) },
-		"is not a prefix name":         func(o *mesh.Options) { o.Prefix = "a..b" },
-		"is not a cluster name":        func(o *mesh.Options) { o.Cluster = "my cluster" },
-		"is not an address of a node":  func(o *mesh.Options) { o.Peers = []string{"nowhere"} },
-		"no port between":              func(o *mesh.Options) { o.Listen = "127.0.0.1:0" },
-		"choose 1, 3 or 5":             func(o *mesh.Options) { o.StorageNodes = 2 },
-		"the secret of the cluster":    func(o *mesh.Options) { o.Secret = "short" },
-		"either the nodes are":         func(o *mesh.Options) { o.URLs = []string{"nats://127.0.0.1:4222"} },
+		"needs 1 to 64 letters":       func(o *mesh.Options) { o.Node = "a b" },
+		"is not a node name":          func(o *mesh.Options) { o.Node = strings.Repeat("x", 65) },
+		"is not a prefix name":        func(o *mesh.Options) { o.Prefix = "a..b" },
+		"is not a cluster name":       func(o *mesh.Options) { o.Cluster = "my cluster" },
+		"is not an address of a node": func(o *mesh.Options) { o.Peers = []string{"nowhere"} },
+		"no port between":             func(o *mesh.Options) { o.Listen = "127.0.0.1:0" },
+		"choose 1, 3 or 5":            func(o *mesh.Options) { o.StorageNodes = 2 },
+		"the secret of the cluster":   func(o *mesh.Options) { o.Secret = "short" },
+		"either the nodes are":        func(o *mesh.Options) { o.URLs = []string{"nats://127.0.0.1:4222"} },
+		"the address 2 of the NATS": func(o *mesh.Options) {
+			o.Listen, o.Peers, o.URLs = "", nil, []string{"nats://h:1", "nats://user:secret@[h"}
+		},
 		"needs an address":             func(o *mesh.Options) { o.Listen = "" },
 		"it needs storage":             func(o *mesh.Options) { o.Listen, o.Peers, o.Storage = "", nil, false },
 		"needs a directory":            func(o *mesh.Options) { o.StorePath = "" },
@@ -229,6 +232,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 		if !errors.Is(err, channel.ErrBadRequest) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v, want one that says %q", err, name)
+		}
+		if err != nil && strings.Contains(err.Error(), "user:secret") {
+			t.Errorf("%v has what was secret", err)
 		}
 	}
 }

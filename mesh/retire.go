@@ -43,7 +43,7 @@ func (n *Network) Retire(ctx context.Context) error {
 	defer step.Stop()
 	for asked := (time.Time{}); ; {
 		left := e.led()
-		if left == 0 {
+		if left == 0 || len(n.routes()) == 0 {
 			return nil
 		}
 		if time.Since(asked) >= retireAgain {

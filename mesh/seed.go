@@ -32,8 +32,10 @@ func seed(s *server.Server, o *Options, routes int) error {
 	}
 	dir := filepath.Join(o.StorePath, storeDir, filepath.FromSlash(metaDir))
 	name := filepath.Join(dir, peersFile)
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return wrong(o.StorePath, "cannot be read", err)
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return wrong(o.StorePath, "cannot be written", err)

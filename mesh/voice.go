@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -175,11 +176,7 @@ var digits = regexp.MustCompile(`[0-9]+`)
 // suffer notes a trouble and says it where it is due.
 func (v *voice) suffer(what trouble, remote, text string) {
 	if what != troubleNoPeer {
-		v.mu.Lock()
-		if _, known := v.mu.refusals[remote]; known || len(v.mu.refusals) < maxSaid {
-			v.mu.refusals[remote] = refusal{what, time.Now()}
-		}
-		v.mu.Unlock()
+		v.note(remote, refusal{what, time.Now()})
 	}
 	host := remote
 	if i := strings.LastIndexByte(remote, ':'); i > 0 && what != troubleNoPeer {
@@ -189,6 +186,19 @@ func (v *voice) suffer(what trouble, remote, text string) {
 		return
 	}
 	v.log.Error("trouble between nodes", observe.KeyRemote, remote, observe.KeyReason, string(what), observe.KeyErr, text)
+}
+
+// note remembers a refusal. Peers that come in have another port each time, so
+// old ones make room.
+func (v *voice) note(remote string, r refusal) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.mu.refusals) >= maxSaid {
+		maps.DeleteFunc(v.mu.refusals, func(_ string, old refusal) bool { return r.at.Sub(old.at) > hopelessAfter })
+	}
+	if _, known := v.mu.refusals[remote]; known || len(v.mu.refusals) < maxSaid {
+		v.mu.refusals[remote] = r
+	}
 }
 
 // first reports whether something was not said in the last minute.
@@ -211,17 +221,9 @@ func (v *voice) first(key string) bool {
 	return true
 }
 
-// refused returns the last trouble with each address since a time.
-func (v *voice) refused(since time.Time) map[string]trouble {
+// refused returns the last trouble with each address.
+func (v *voice) refused() map[string]refusal {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	recent := make(map[string]trouble)
-	for remote, r := range v.mu.refusals {
-		if r.at.Before(since) {
-			delete(v.mu.refusals, remote)
-			continue
-		}
-		recent[remote] = r.trouble
-	}
-	return recent
+	return maps.Clone(v.mu.refusals)
 }

@@ -157,6 +157,13 @@ func checkBusSlowListener(x *busExam) {
 		}
 		return "the listener that was slow hears nothing any more"
 	})
+	for _, n := range []*busEars{a, b, c} {
+		for _, note := range n.notes() {
+			if note.event != nil && !note.event.Up {
+				x.failf("%s took %s for dead in a flood", n.Self().ID, note.event.Node.ID)
+			}
+		}
+	}
 }
 
 // checkBusNotRunning holds what a bus says before it runs and after.
