@@ -14,6 +14,7 @@ func orderChecks() []check {
 		{"order/one-channel", func(x *exam) { x.publishInParallel("order", x.policy(10_000), 8, 1250) }},
 		{"order/ephemeral", func(x *exam) { x.publishInParallel("order", x.ephemeral(), 8, 500) }},
 		{"order/many-channels", checkManyChannels},
+		{"order/bursts", checkBursts},
 		{"order/whole-publication", checkWholePublication},
 		{"order/epoch-stays", checkEpochStays},
 	}
@@ -72,6 +73,42 @@ func (x *exam) publishInParallel(name string, p *channel.Policy, publishers, eac
 		x.failf("Read after %d says complete %v and top %v, want true and %v", len(got), kept.Complete, kept.Top, last)
 	}
 	x.same("read against delivered", kept.Pubs, got)
+}
+
+// checkBursts publishes on a channel that is quiet in between: an engine that
+// treats the first of a burst in another way than those behind it must not let
+// them pass.
+func checkBursts(x *exam) {
+	const publishers, each = 6, 3
+	bursts := 1000
+	if x.f.RealTime {
+		bursts = 5
+	}
+	p := x.policy(100)
+	top := x.subscribe("bursts", p)
+	last := top
+	for range bursts {
+		ends := make([]channel.Position, publishers)
+		x.parallel(publishers, func(i int) {
+			for range each {
+				ends[i] = x.publish("bursts", p, "x").Position
+			}
+		})
+		for _, at := range ends {
+			if at.Offset > last.Offset {
+				last = at
+			}
+		}
+		if now := x.top("bursts", p); now != last {
+			x.failf("after a burst the top is %v, %v was acknowledged", now, last)
+		}
+		x.pass(0.2)
+	}
+	got := x.await("bursts", last)
+	x.chain("delivered", got, top)
+	if len(got) != bursts*publishers*each {
+		x.failf("%d publications delivered, want %d", len(got), bursts*publishers*each)
+	}
 }
 
 func checkManyChannels(x *exam) {

@@ -11,6 +11,29 @@ import (
 	"myelin/channel"
 )
 
+// passesFirst holds the first delivery after a pause back until the next one
+// was made.
+func passesFirst(b *bent) {
+	var mu sync.Mutex
+	var at time.Time
+	var held *channel.Publication
+	b.deliveries(func(next channel.Sink, p *channel.Publication) {
+		mu.Lock()
+		defer mu.Unlock()
+		pause := time.Since(at) > time.Second
+		at = time.Now()
+		if pause && held == nil && p.Offset > 1 {
+			held = p
+			return
+		}
+		next.Deliver(p)
+		if held != nil {
+			next.Deliver(held)
+			held = nil
+		}
+	})
+}
+
 // every returns a function that says true at each n-th call.
 func every(n int64) func() bool {
 	var calls atomic.Int64
@@ -33,6 +56,7 @@ func deliveryFaults() []fault {
 			})
 		}, []string{"order/one-channel", "subscribe/race", "names/good", "cas/expect"}},
 		{"two deliveries change places", swapsDeliveries, []string{"order/one-channel", "order/ephemeral", "cas/contention"}},
+		{"the first after a pause is passed by the next", passesFirst, []string{"order/bursts"}},
 		{"deliveries run into each other", func(b *bent) {
 			b.deliveries(func(next channel.Sink, p *channel.Publication) { go next.Deliver(p) })
 		}, []string{"order/one-channel", "order/many-channels"}},
