@@ -1,9 +1,6 @@
 package roster
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"sync"
 
 	"myelin/channel"
@@ -123,12 +120,15 @@ func (r *Roster) Copies() (begun, diverged int) { return r.copies, r.diverged }
 func (r *Roster) Missing() (node string, full bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for _, id := range slices.SortedFunc(maps.Keys(r.mu.peers), cmp.Compare[string]) {
-		if p := r.mu.peers[id]; p.full || !p.known {
-			return id, p.full
+	for id, p := range r.mu.peers {
+		switch {
+		case p.full && (!full || id < node):
+			node, full = id, true
+		case !p.known && !full && (node == "" || id < node):
+			node = id
 		}
 	}
-	return "", false
+	return node, full
 }
 
 // Members returns those of a channel that presence shows, at most most of them.
