@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,10 @@ const (
 	grace = time.Second
 )
 
+// elected begins the subjects on which servers tell that a stream has a new
+// leader. The old one may not have sent on all that it had.
+const elected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
+
 // keeper is the goroutine that does so.
 type keeper struct {
 	engine  *Engine
@@ -46,7 +51,12 @@ func newKeeper(e *Engine) *keeper { return &keeper{engine: e, trouble: make(chan
 // start begins to listen for disturbances, and to look.
 func (k *keeper) start() error {
 	e := k.engine
-	sub, err := e.conn.Subscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", func(*nats.Msg) { k.disturb() })
+	ours := assetToken(e.options.Prefix) + "_"
+	sub, err := e.conn.Subscribe(elected+">", func(m *nats.Msg) {
+		if strings.HasPrefix(strings.TrimPrefix(m.Subject, elected), ours) {
+			k.disturb()
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,8 @@ type Options struct {
 	// Metrics counts limits that were hit; nil counts nothing.
 	Metrics *observe.Metrics
 
-	// minAge, laneRoom and rest are the constants of these names, but in tests.
+	// minAge, laneRoom and rest are the constants of these names, or more or
+	// less in tests.
 	minAge   time.Duration
 	laneRoom int
 	rest     time.Duration
@@ -103,7 +104,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxBooks, DefaultMaxBooks)
 	orElse(&o.minAge, minAge)
 	orElse(&o.laneRoom, laneRoom)
-	orElse(&o.rest, rest)
+	orElse(&o.rest, max(rest, 2*o.PublishTimeout))
 	return o
 }
 

@@ -16,7 +16,11 @@ import (
 // what he does not know.
 func TestQuietChannels(t *testing.T) {
 	t.Parallel()
-	const age = 5 * time.Second
+	// Long enough for a busy machine to look in time.
+	age := 8 * time.Second
+	if raced {
+		age *= 2
+	}
 	h := newHome(t, false)
 	o := jetstream.Options{Network: h.network}
 	o.SetMinAge(age)

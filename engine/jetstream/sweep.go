@@ -62,7 +62,7 @@ func (t *books) sweep(ctx context.Context, k bookKey, p *channel.Policy) error {
 			}
 			d.alone = time.Now()
 			b.tombs[key] = d
-		case time.Since(d.alone) >= max(t.engine.options.rest, 2*t.engine.options.PublishTimeout):
+		case time.Since(d.alone) >= t.engine.options.rest:
 			ripe = append(ripe, key)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func TestDeletionsAreSwept(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, false)
-	o := jetstream.Options{Network: h.network, PublishTimeout: 100 * time.Millisecond}
+	o := jetstream.Options{Network: h.network}
 	o.SetRest(time.Millisecond)
 	one, two := start(t, o, newSink()), start(t, o, newSink())
 	p := &channel.Policy{Namespace: "test", Kind: channel.KindState, Durability: channel.DurabilityAsync, HistorySize: 4}
@@ -35,7 +35,7 @@ func TestDeletionsAreSwept(t *testing.T) {
 		}
 		return len(page.Items)
 	}
-	const keys = 100
+	const keys = 300
 	for i := range keys {
 		send(one, channel.OpPut, fmt.Sprint(i))
 	}
@@ -50,6 +50,7 @@ func TestDeletionsAreSwept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Each key had a put and a deletion. A few may wait for more.
 	i := 0
 	eventually(t, func() string {
 		// A deletion now and then has the broom out.
@@ -59,7 +60,7 @@ func TestDeletionsAreSwept(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		if n := st.CachedInfo().State.Msgs; n > 80 {
+		if n := st.CachedInfo().State.Msgs; n > keys {
 			return fmt.Sprintf("the stream still has %d messages", n)
 		}
 		return ""
