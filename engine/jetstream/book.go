@@ -26,8 +26,7 @@ type book struct {
 	head, last, cleared uint64
 	at                  int64
 	entries             map[string]*channel.Publication
-	// dues are when entries end, of those that do.
-	dues map[string]int64
+	ends    ends
 	// sorted are the keys in order; nil where they are to be sorted anew.
 	sorted []string
 	// tombs are the deleted keys of which messages are kept.
@@ -59,7 +58,7 @@ func (b *book) begin(epoch string) {
 	b.epoch = epoch
 	b.head, b.last, b.cleared, b.at, b.count = 0, 0, 0, 0, 0
 	b.entries = make(map[string]*channel.Publication)
-	b.dues = make(map[string]int64)
+	b.ends = ends{}
 	b.tombs = make(map[string]tomb)
 	b.sorted = nil
 }
@@ -126,7 +125,7 @@ func (b *book) apply(m *message) {
 	case kindCleared:
 		cleared, last := m.sequence, m.last
 		b.entries = make(map[string]*channel.Publication)
-		b.dues = make(map[string]int64)
+		b.ends = ends{}
 		b.tombs = make(map[string]tomb)
 		b.sorted = nil
 		b.cleared, b.last = cleared, last
@@ -134,7 +133,7 @@ func (b *book) apply(m *message) {
 		b.last = m.sequence
 		b.count++
 		old := b.entries[m.key]
-		delete(b.dues, m.key)
+		b.ends.set(m.key, 0)
 		if m.op != channel.OpPut {
 			delete(b.entries, m.key)
 			b.tombs[m.key] = tomb{sequence: m.sequence, count: b.count}
@@ -145,9 +144,7 @@ func (b *book) apply(m *message) {
 		}
 		delete(b.tombs, m.key)
 		b.entries[m.key] = m.publication(b.name, b.epoch, m.prev)
-		if m.due != 0 {
-			b.dues[m.key] = m.due
-		}
+		b.ends.set(m.key, m.due)
 		if old == nil {
 			b.sorted = nil
 		}
@@ -164,21 +161,10 @@ func (b *book) keys() []string {
 	return b.sorted
 }
 
-// next returns when the next entry ends, 0 for never.
-func (b *book) next() int64 {
-	var first int64
-	for _, due := range b.dues {
-		if first == 0 || due < first {
-			first = due
-		}
-	}
-	return first
-}
-
 // settle publishes the end of entries that have outlived their time.
 func (b *book) settle(ctx context.Context) error {
 	for pause := minPause; ; {
-		over := b.overdue(time.Now())
+		over := b.ends.over(time.Now().UnixMilli())
 		if len(over) == 0 {
 			return nil
 		}
@@ -198,16 +184,4 @@ func (b *book) settle(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// overdue returns the keys whose time is over, those first that ended first.
-func (b *book) overdue(now time.Time) []string {
-	var keys []string
-	for key, due := range b.dues {
-		if due <= now.UnixMilli() {
-			keys = append(keys, key)
-		}
-	}
-	slices.SortFunc(keys, func(x, y string) int { return int(b.dues[x] - b.dues[y]) })
-	return keys
 }

@@ -59,7 +59,7 @@ func (t *books) open(ctx context.Context, k bookKey) (*book, error) {
 
 // close gives a book back.
 func (t *books) close(b *book) {
-	t.dues.set(bookKey{b.stream, b.name}, b.next())
+	t.dues.set(bookKey{b.stream, b.name}, b.ends.first())
 	<-b.turn
 	t.unpin(b)
 }

@@ -151,3 +151,18 @@ func (e *Engine) JetStream() natsjs.JetStream { return e.js }
 
 // SetRest sets how long deletions stay that could go.
 func (o *Options) SetRest(d time.Duration) { o.rest = d }
+
+// Ends are when entries end.
+type Ends struct{ inner ends }
+
+// Set says when the entry of a key ends, 0 for never.
+func (e *Ends) Set(key string, at int64) { e.inner.set(key, at) }
+
+// First returns when the next one ends.
+func (e *Ends) First() int64 { return e.inner.first() }
+
+// Over returns those that have ended.
+func (e *Ends) Over(now int64) []string { return e.inner.over(now) }
+
+// Size returns how much is remembered.
+func (e *Ends) Size() int { return len(e.inner.heap) }
