@@ -26,7 +26,7 @@ type book struct {
 	head, last, cleared uint64
 	at                  int64
 	entries             map[string]*channel.Publication
-	ends    ends
+	ends                ends
 	// sorted are the keys in order; nil where they are to be sorted anew.
 	sorted []string
 	// tombs are the deleted keys of which messages are kept.

@@ -147,7 +147,8 @@ func TestConformanceInTime(t *testing.T) {
 	f.Window = 1500 * time.Millisecond
 	var work sync.WaitGroup
 	for _, check := range channeltest.Checks() {
-		if timed(check) {
+		// How old something is does not depend on who races.
+		if timed(check) && !(raced && strings.HasPrefix(check, "expiry/")) {
 			work.Go(func() {
 				if err := channeltest.Examine(t, f, check); err != nil {
 					t.Errorf("%s: %v", check, err)
@@ -198,7 +199,7 @@ func (nowhere) Cleared(string)               {}
 // clusterFactory makes engines of two nodes of a cluster that they share.
 func clusterFactory(c *meshtest.Cluster, d channel.Durability, serial *atomic.Int64) channeltest.Factory {
 	options := func(i int, prefix string) jetstream.Options {
-		return jetstream.Options{Network: c.Node(i), Replicas: 3, Synced: d == channel.DurabilitySync, Prefix: prefix}
+		return jetstream.Options{Network: c.Node(i), Replicas: 3, Synced: d == channel.DurabilitySync, Prefix: prefix, PublishTimeout: patience}
 	}
 	return channeltest.Factory{
 		Durability: d,

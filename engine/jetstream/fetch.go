@@ -20,7 +20,7 @@ const (
 	batchSize = 512
 	// batchBytes is after how many bytes a stream stops answering one request.
 	batchBytes = 4 << 20
-	// fetchTimeout is how long a stream may take to answer a request before it
+	// fetchTimeout is how long nothing may come of an answer before the stream
 	// is asked again.
 	fetchTimeout = 2 * time.Second
 )
@@ -123,14 +123,29 @@ func (t *fetcher) get(ctx context.Context, stream string, q query) (batch, error
 	}
 	timer := time.NewTimer(fetchTimeout)
 	defer timer.Stop()
-	select {
-	case <-a.done:
-		return readBatch(a.msgs)
-	case <-timer.C:
-		return batch{}, errNoAnswer
-	case <-ctx.Done():
-		return batch{}, ctx.Err()
+	for before := 0; ; {
+		select {
+		case <-a.done:
+			return readBatch(a.msgs)
+		case <-timer.C:
+			// As long as something comes, the rest may.
+			now := t.progress(a)
+			if now == before {
+				return batch{}, errNoAnswer
+			}
+			before = now
+			timer.Reset(fetchTimeout)
+		case <-ctx.Done():
+			return batch{}, ctx.Err()
+		}
 	}
+}
+
+// progress returns how much of an answer has come.
+func (t *fetcher) progress(a *answer) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(a.msgs)
 }
 
 // readBatch reads an answer, whose last message says how it ended.

@@ -112,9 +112,13 @@ func TestForeignStream(t *testing.T) {
 		if format != "" {
 			c.Metadata = map[string]string{"myelin-format": format}
 		}
-		if _, err := js.CreateStream(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, func() string {
+			// The files of the one before may still be there.
+			if _, err := js.CreateStream(t.Context(), c); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
 		other := newEngine(t, jetstream.Options{Network: h.network, Namespaces: []*channel.Policy{p}})
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		err := other.Start(ctx, newSink())
