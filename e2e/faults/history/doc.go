@@ -6,8 +6,8 @@
 // A [History] is everything that was told: each try to publish as a [Publish],
 // what each subscriber saw of a channel as a [Subscriber] with its [Step]s, what
 // was read as a [Reading], and what was broken meanwhile as a [Fault]. A [Rule]
-// is what a channel promised. A [Log] writes down what one client is told; a
-// [Recorder] hands out logs. A [Violation] is a broken promise, with the first
+// is what a channel promised. A [PublisherLog] or a [SubscriberLog] writes down what
+// one client is told; a [Recorder] hands them out. A [Violation] is a broken promise, with the first
 // example of it in words. An [Outage] is the longest time without an
 // acknowledgement around a fault. An epoch's "line" is its publications in the
 // order of their offsets, as far as anybody saw them.
@@ -23,7 +23,7 @@
 // [Linear] and [Registers] ask porcupine whether there is one order of
 // all calls that explains every answer.
 //
-// A Log belongs to one client and is safe for its goroutines; logs share nothing
+// A log belongs to one client and is safe for its goroutines; logs share nothing
 // with each other but the clock. A Recorder's histories are complete once the
 // clients have ended.
 //
