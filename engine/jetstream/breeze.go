@@ -53,7 +53,7 @@ func (b *breeze) subject(name string) string {
 	return b.engine.options.Prefix + "." + letterFleet + "." + token(name)
 }
 
-// publish delivers here first, and then sends to the other nodes.
+// publish sends to the other nodes, and delivers here.
 func (b *breeze) publish(r *channel.PublishRequest) (channel.Ack, error) {
 	f := frame{
 		kind: kindPublication, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
@@ -66,27 +66,32 @@ func (b *breeze) publish(r *channel.PublishRequest) (channel.Ack, error) {
 	if r.ID == "" {
 		return b.send(r.Channel, &f, m)
 	}
-	// Those who publish the same id at the same time wait for the first.
-	claim := b.ids.claim(messageID(r.Channel, r.ID), r.Policy.DedupeWindow)
-	if at, known := claim.wait(); known {
-		return channel.Ack{Position: at, Duplicate: true}, nil
+	for {
+		// Those who publish the same id at the same time wait for the first.
+		claim := b.ids.claim(messageID(r.Channel, r.ID), r.Policy.DedupeWindow)
+		if claim.first {
+			ack, err := b.send(r.Channel, &f, m)
+			claim.settle(ack.Position, err)
+			return ack, err
+		}
+		if at, known := claim.wait(); known {
+			return channel.Ack{Position: at, Duplicate: true}, nil
+		}
 	}
-	ack, err := b.send(r.Channel, &f, m)
-	claim.settle(ack.Position, err)
-	return ack, err
 }
 
+// send sends to the others before it delivers here, so that nobody who waits
+// for the network holds up the feed.
 func (b *breeze) send(name string, f *frame, m *nats.Msg) (channel.Ack, error) {
-	feed := b.engine.feeds.get(name)
-	if feed == nil || feed.stream != nil {
-		ack := channel.Ack{Position: b.at(b.next())}
-		return ack, b.cast(m)
-	}
-	feed.mu.Lock()
-	defer feed.mu.Unlock()
 	if err := b.cast(m); err != nil {
 		return channel.Ack{}, err
 	}
+	feed := b.engine.feeds.get(name)
+	if feed == nil || feed.stream != nil {
+		return channel.Ack{Position: b.at(b.next())}, nil
+	}
+	feed.mu.Lock()
+	defer feed.mu.Unlock()
 	return channel.Ack{Position: b.handLocked(feed, f)}, nil
 }
 

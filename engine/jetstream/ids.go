@@ -70,16 +70,13 @@ func (t *ids) forgetLocked(over func(c *claim) bool) {
 }
 
 // wait returns the position of the publication with this id, once it has one.
-// It says no to who is to publish it.
+// It says no where that failed, and the id is free again.
 func (t turn) wait() (channel.Position, bool) {
-	if t.first {
-		return channel.Position{}, false
-	}
 	<-t.done
 	return t.at, !t.failed
 }
 
-// settle says what became of the publication.
+// settle says what became of the publication. The first one must call it.
 func (t turn) settle(at channel.Position, err error) {
 	t.at, t.failed = at, err != nil
 	if t.failed {
