@@ -31,7 +31,7 @@ type JetStream struct {
 	Token           Secret   `yaml:"token" default:"" form:"secret" doc:"Token to log in with at url."`
 	CAFile          string   `yaml:"ca_file" default:"" doc:"Certificates that sign those of the servers of url, PEM. Empty: those that this machine trusts."`
 	Prefix          string   `yaml:"prefix" default:"myelin" form:"prefix" doc:"What subjects begin with, and in capitals the names of streams, so that several installations may share NATS servers. 1 to 32 letters, digits, - and _."`
-	Replicas        int      `yaml:"replicas" default:"0" min:"1" max:"5" zero:"as many as store, at most 3" doc:"Nodes that keep each publication: 1, 3 or 5. A publication is acknowledged when most of them have it."`
+	Replicas        int      `yaml:"replicas" default:"0" min:"1" max:"5" zero:"as many as store, at most 3; with url 1" doc:"Nodes that keep each publication: 1, 3 or 5. A publication is acknowledged when most of them have it. Streams that are there follow it."`
 	MaxBytes        Size     `yaml:"max_bytes" default:"0" min:"16MiB" max:"1024GiB" zero:"three quarters of what is free on the disk" doc:"Bytes that path may hold. A publication beyond is refused. With url: what each stream may hold, 0 is then no limit."`
 	MaxMemory       Size     `yaml:"max_memory" default:"256MiB" min:"16MiB" max:"1024GiB" doc:"Bytes that histories of durability memory may take in this process, all together."`
 	PublishTimeout  Duration `yaml:"publish_timeout" default:"10s" min:"1s" max:"1m" doc:"How long a publication may wait for its acknowledgement, such as while a new leader is elected."`
@@ -94,13 +94,11 @@ func (c *Config) Directory() string {
 }
 
 // Replicas returns how many nodes keep each publication of the jetstream
-// engine; 0 leaves it to servers elsewhere.
+// engine.
 func (c *Config) Replicas() int {
 	switch {
 	case c.Engine.JetStream.Replicas > 0:
 		return c.Engine.JetStream.Replicas
-	case c.External():
-		return 0
 	case c.Clustered():
 		return min(c.Cluster.StorageNodes, 3)
 	}

@@ -76,8 +76,8 @@ func TestWhatIsInForce(t *testing.T) {
 		{append(cluster(), "cluster.storage_nodes=1", "namespaces.a.durability=async"), "jetstream", "async", "/data", 1, false},
 		{append(cluster(), "cluster.storage_nodes=5", "cluster.peers=a:1,b:1,c:1,d:1", "namespaces.a.durability=memory"), "jetstream", "memory", "/data", 3, false},
 		{[]string{"engine.kind=jetstream", "engine.jetstream.path=/d", history}, "jetstream", "sync", "/d", 1, true},
-		{[]string{"engine.jetstream.url=nats://a:4222", history}, "jetstream", "async", "", 0, false},
-		{[]string{"engine.jetstream.url=nats://a:4222", history, "engine.jetstream.synced=true"}, "jetstream", "sync", "", 0, true},
+		{[]string{"engine.jetstream.url=nats://a:4222", history}, "jetstream", "async", "", 1, false},
+		{[]string{"engine.jetstream.url=nats://a:4222", history, "engine.jetstream.synced=true"}, "jetstream", "sync", "", 1, true},
 	} {
 		cfg, err := config.Load(config.Source{Bytes: []byte(open), Set: append(c.sets, "namespaces.a.presence=true")})
 		if err != nil {
