@@ -110,7 +110,6 @@ func TestLossOfTheQuorum(t *testing.T) {
 func TestRetire(t *testing.T) {
 	t.Parallel()
 	c := meshtest.New(t, 3, nil)
-	ctx := within(t)
 	const streams = 6
 	for i := range streams {
 		eventually(t, func(ctx context.Context) error {
@@ -146,8 +145,8 @@ func TestRetire(t *testing.T) {
 		t.Fatalf("%d of %d streams have a known leader", all, streams)
 	}
 	for i, n := range c.Nodes() {
-		if err := n.Retire(ctx); err != nil {
-			t.Errorf("Retire of %s: %v", n.Node(), err)
+		if err := n.Retire(within(t)); err != nil {
+			t.Fatalf("Retire of %s: %v", n.Node(), err)
 		}
 		if count := led(n.Node()); count > 0 {
 			t.Errorf("%s leads %d streams after it retired", n.Node(), count)
@@ -161,7 +160,7 @@ func TestRetire(t *testing.T) {
 		return err
 	})
 	// Alone there is nobody to hand over to.
-	if err := open(t, meshtest.Options(t, "alone")).Retire(ctx); err != nil {
+	if err := open(t, meshtest.Options(t, "alone")).Retire(within(t)); err != nil {
 		t.Errorf("Retire of a node alone: %v", err)
 	}
 }

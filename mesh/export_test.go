@@ -3,6 +3,8 @@ package mesh
 import (
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"myelin/channel"
 )
 
@@ -97,3 +99,6 @@ func Fail(f *Frame, err *channel.Error) { f.failure = err }
 
 // Failure returns the error that a frame says.
 func Failure(f *Frame) error { return f.failure }
+
+// HeirOf returns who is asked to lead next.
+func HeirOf(replicas []*server.PeerInfo, strict bool) string { return heirOf(replicas, strict) }

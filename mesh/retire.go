@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -14,13 +15,18 @@ import (
 const (
 	// retireStep is the pause between two looks at who leads.
 	retireStep = 20 * time.Millisecond
-	// retireAgain is how long a stream may take to find its new leader before
-	// it is asked to once more.
+	// retireAgain is how long a group may take to find its new leader before it
+	// is asked to once more.
 	retireAgain = time.Second
+	// catchUpTime is how long a group may take to have somebody who is up to
+	// date. After that one who is not has to do: it costs an election.
+	catchUpTime = 3 * time.Second
 	// globalAccount is whose streams are ours.
 	globalAccount = "$G"
 	leading       = "LEADER"
-	stepDown      = "$JS.API.META.LEADER.STEPDOWN"
+	// stepDownMeta and stepDownStream are what a leader is asked by.
+	stepDownMeta   = "$JS.API.META.LEADER.STEPDOWN"
+	stepDownStream = "$JS.API.STREAM.LEADER.STEPDOWN."
 )
 
 // Retire hands over everything that this node leads to the others, so that a
@@ -39,17 +45,15 @@ func (n *Network) Retire(ctx context.Context) error {
 		return channel.ErrUnavailable.With("the leaders on this node could not be moved").Wrap(err)
 	}
 	defer system.Close()
+	r := &retirement{n: n, system: system, begun: time.Now(), asked: make(map[string]time.Time)}
 	step := time.NewTicker(retireStep)
 	defer step.Stop()
-	for asked := (time.Time{}); ; {
+	for {
 		left := e.led()
 		if left == 0 || len(n.routes()) == 0 {
 			return nil
 		}
-		if time.Since(asked) >= retireAgain {
-			e.resign(ctx, system)
-			asked = time.Now()
-		}
+		r.resign(ctx)
 		select {
 		case <-ctx.Done():
 			return channel.ErrUnavailable.With(fmt.Sprintf("%d groups of this node have no other leader yet", left)).Wrap(ctx.Err())
@@ -76,23 +80,65 @@ func (e *embedded) led() int {
 	return count
 }
 
-// resign asks each group that is led from here to find another leader. Errors
-// show in that it is still led from here.
-func (e *embedded) resign(ctx context.Context, system *nats.Conn) {
+// retirement is a Retire on its way.
+type retirement struct {
+	n      *Network
+	system *nats.Conn
+	begun  time.Time
+	// asked is when each group was last asked, by the subject of the question.
+	asked map[string]time.Time
+}
+
+// resign asks each group that is led from here to follow another node. What
+// goes wrong shows in that it is still led from here.
+func (r *retirement) resign(ctx context.Context) {
+	e := r.n.embedded
 	state, err := e.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
 	if err != nil {
 		return
 	}
 	for _, account := range state.AccountDetails {
 		for _, stream := range account.Streams {
-			if stream.Cluster != nil && stream.Cluster.Leader == e.Name() && len(stream.Cluster.Replicas) > 0 {
-				_ = e.JetStreamStepdownStream(account.Name, stream.Name)
+			if c := stream.Cluster; c != nil && c.Leader == e.Name() {
+				r.ask(ctx, r.n.conn, stepDownStream+stream.Name, c.Replicas)
 			}
 		}
 	}
-	if e.JetStreamIsLeader() {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-		defer cancel()
-		_, _ = system.RequestWithContext(ctx, stepDown, nil)
+	if state.Meta != nil && e.JetStreamIsLeader() {
+		r.ask(ctx, r.system, stepDownMeta, state.Meta.Replicas)
 	}
+}
+
+// ask asks one group, where somebody is there who can lead it.
+func (r *retirement) ask(ctx context.Context, conn *nats.Conn, subject string, replicas []*server.PeerInfo) {
+	heir := heirOf(replicas, time.Since(r.begun) < catchUpTime)
+	if heir == "" || time.Since(r.asked[subject]) < retireAgain {
+		return
+	}
+	r.asked[subject] = time.Now()
+	question, err := json.Marshal(server.JSApiLeaderStepdownRequest{Placement: &server.Placement{Preferred: heir}})
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	_, _ = conn.RequestWithContext(ctx, subject, question)
+}
+
+// heirOf returns the replica that is furthest; left alone the server takes any,
+// also one that has just been restarted and cannot lead. Strict wants one that
+// is up to date. It is empty where there is none.
+func heirOf(replicas []*server.PeerInfo, strict bool) string {
+	var best *server.PeerInfo
+	for _, p := range replicas {
+		switch {
+		case p.Offline || p.Pending || strict && !p.Current:
+		case best == nil, p.Current && !best.Current, p.Current == best.Current && p.Lag < best.Lag:
+			best = p
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Name
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"pgregory.net/rapid"
 
 	"myelin/channel"
@@ -156,6 +157,30 @@ func TestHear(t *testing.T) {
 		words, remote := mesh.Hear(text)
 		if remote != want[1] || len(words) < len(want[0]) || words[:len(want[0])] != want[0] || want[0] == "" && words != "" {
 			t.Errorf("%q is %q with %q, want %q with %q", text, words, remote, want[0], want[1])
+		}
+	}
+}
+
+func TestHeir(t *testing.T) {
+	behind := &server.PeerInfo{Name: "behind", Lag: 7}
+	further := &server.PeerInfo{Name: "further", Lag: 3}
+	current := &server.PeerInfo{Name: "current", Current: true, Lag: 9}
+	away := &server.PeerInfo{Name: "away", Current: true, Offline: true}
+	coming := &server.PeerInfo{Name: "coming", Current: true, Pending: true}
+	for _, test := range []struct {
+		strict   bool
+		replicas []*server.PeerInfo
+		want     string
+	}{
+		{true, []*server.PeerInfo{behind, away, coming}, ""},
+		{false, []*server.PeerInfo{away, coming}, ""},
+		{false, []*server.PeerInfo{behind, further}, "further"},
+		{false, []*server.PeerInfo{current, further}, "current"},
+		{true, []*server.PeerInfo{further, current}, "current"},
+		{true, nil, ""},
+	} {
+		if got := mesh.HeirOf(test.replicas, test.strict); got != test.want {
+			t.Errorf("of %v, strict %v, the heir is %q, want %q", test.replicas, test.strict, got, test.want)
 		}
 	}
 }

@@ -185,7 +185,12 @@ func (v *voice) suffer(what trouble, remote, text string) {
 	if v.hushed.Load() || !v.first(string(what)+host) {
 		return
 	}
-	v.log.Error("trouble between nodes", observe.KeyRemote, remote, observe.KeyReason, string(what), observe.KeyErr, text)
+	level := slog.LevelError
+	if what == troubleNoPeer {
+		// Nodes that start one after the other are no error.
+		level = slog.LevelWarn
+	}
+	v.log.Log(context.Background(), level, "trouble between nodes", observe.KeyRemote, remote, observe.KeyReason, string(what), observe.KeyErr, text)
 }
 
 // note remembers a refusal. Peers that come in have another port each time, so

@@ -82,7 +82,7 @@ func BusChecks() []string {
 }
 
 // busAtOnce is how many checks wait beside each other in real time.
-const busAtOnce = 6
+const busAtOnce = 4
 
 // RunBus holds the factory's networks against every check.
 func RunBus(t *testing.T, f BusFactory) {
