@@ -35,6 +35,8 @@
 //   - By age: a tick that is still kept shows that nothing behind it has gone by
 //     age. Streams keep messages for at least as long as ids and positions are to
 //     be known; HistorySize and HistoryTTL are applied when somebody reads.
+//   - Who asks for the top only, without a position, is not told whether anything
+//     is gone.
 //   - From a replica: the leader says where a channel is, and an answer of
 //     another that does not reach there is asked for again; what a replica has
 //     before the leader waits for it.
@@ -59,7 +61,8 @@
 //   - sync, where all servers fsync first: never else. It survives the loss of a
 //     minority of the replicas, and a restart of all.
 //   - async: whenever all replicas were down at once, as nobody can tell what was
-//     not flushed. A node alone that was stopped as it should goes on.
+//     not flushed. A node alone that was stopped as it should goes on, on Linux,
+//     until its machine is started anew.
 //   - memory: whenever all replicas were down at once.
 //
 // An ephemeral channel has an epoch on each node and offsets of that node; its

@@ -166,3 +166,6 @@ func (e *Ends) Over(now int64) []string { return e.inner.over(now) }
 
 // Size returns how much is remembered.
 func (e *Ends) Size() int { return len(e.inner.heap) }
+
+// SetBootFile says where to read what names this run of the machine.
+func (o *Options) SetBootFile(path string) { o.bootFile = path }

@@ -85,6 +85,8 @@ type Options struct {
 	minAge   time.Duration
 	laneRoom int
 	rest     time.Duration
+	// bootFile holds what names this run of the machine.
+	bootFile string
 }
 
 func (o Options) withDefaults() Options {
@@ -102,6 +104,9 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxIDs, DefaultMaxIDs)
 	orElse(&o.MaxEntries, DefaultMaxEntries)
 	orElse(&o.MaxBooks, DefaultMaxBooks)
+	if o.bootFile == "" {
+		o.bootFile = "/proc/sys/kernel/random/boot_id"
+	}
 	orElse(&o.minAge, minAge)
 	orElse(&o.laneRoom, laneRoom)
 	orElse(&o.rest, max(rest, 2*o.PublishTimeout))

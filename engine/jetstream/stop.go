@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -16,11 +18,15 @@ import (
 
 // A node alone writes down that it stopped as it should, so that what it had
 // written without a flush goes on under its epoch. Where that is not written,
-// or not what is there, something may be gone.
+// or not what is there, something may be gone. Nothing here is fsynced: what was
+// written before the machine itself was started anew may be an older testimony
+// that came back, so it counts for nothing.
 
 // stopped is what is written down.
 type stopped struct {
 	Life life `json:"life"`
+	// Boot is which run of the machine it was.
+	Boot string `json:"boot"`
 	// Sequences are the last ones of the streams.
 	Sequences map[string]uint64 `json:"sequences"`
 }
@@ -38,7 +44,7 @@ func (l *lives) testify(ctx context.Context) error {
 		return nil
 	}
 	js := l.engine.js
-	w := stopped{Life: *known, Sequences: make(map[string]uint64)}
+	w := stopped{Life: *known, Boot: l.boot(), Sequences: make(map[string]uint64)}
 	for _, s := range l.engine.streams.all() {
 		if s.key.durability != channel.DurabilityAsync {
 			continue
@@ -85,7 +91,7 @@ func (l *lives) resume(ctx context.Context) error {
 		return fmt.Errorf("stream %s: %w", l.stopStream(), err)
 	}
 	w, ok := readStopped(raw.Data)
-	if !ok {
+	if !ok || w.Boot == "" || w.Boot != l.boot() {
 		return nil
 	}
 	for name, last := range w.Sequences {
@@ -100,6 +106,15 @@ func (l *lives) resume(ctx context.Context) error {
 	}
 	_, err = l.find(ctx, life{Disk: w.Life.Disk, Memory: rand.Text()})
 	return err
+}
+
+// boot returns what names this run of the machine, "" where nothing does.
+func (l *lives) boot() string {
+	b, err := os.ReadFile(l.engine.options.bootFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func readStopped(b []byte) (w stopped, ok bool) {
