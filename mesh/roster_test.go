@@ -30,20 +30,7 @@ func TestRosterModel(t *testing.T) {
 		model := make(map[string]rosterModel)
 		// announced follows the events, as a listener would.
 		announced := make(map[string]channel.Node)
-		follow := func(events []channel.PeerEvent) {
-			for _, e := range events {
-				if _, there := announced[e.Node.ID]; there == e.Up {
-					t.Fatalf("event %v, and announced is %v", e, announced)
-				}
-				if e.Up {
-					announced[e.Node.ID] = e.Node
-				} else if announced[e.Node.ID] != e.Node {
-					t.Fatalf("event %v, and announced is %v", e, announced)
-				} else {
-					delete(announced, e.Node.ID)
-				}
-			}
-		}
+		follow := func(events []channel.PeerEvent) { followEvents(t, announced, events) }
 		draw := func(t *rapid.T) channel.Node {
 			return channel.Node{ID: rapid.SampledFrom(ids).Draw(t, "id"), Incarnation: rapid.Uint64Range(1, 3).Draw(t, "incarnation")}
 		}
@@ -103,6 +90,22 @@ func TestRosterModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// followEvents takes events as a listener would, and fails on those that cannot
+// be.
+func followEvents(t *rapid.T, announced map[string]channel.Node, events []channel.PeerEvent) {
+	for _, e := range events {
+		now, there := announced[e.Node.ID]
+		switch {
+		case there == e.Up, !e.Up && now != e.Node:
+			t.Fatalf("event %v, and announced is %v", e, announced)
+		case e.Up:
+			announced[e.Node.ID] = e.Node
+		default:
+			delete(announced, e.Node.ID)
+		}
+	}
 }
 
 // A node that dies right after a beat is gone within six seconds.

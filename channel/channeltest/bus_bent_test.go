@@ -3,6 +3,7 @@ package channeltest_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,14 @@ func (b *bent) Close(ctx context.Context) error {
 
 // busFaults are planted faults, by the check that must find each.
 func busFaults() map[string]map[string]func(b *bent) {
+	all := messageFaults()
+	maps.Copy(all, lifeFaults())
+	maps.Copy(all, requestFaults())
+	return all
+}
+
+// messageFaults are those of broadcasts.
+func messageFaults() map[string]map[string]func(b *bent) {
 	return map[string]map[string]func(b *bent){
 		"bus/order": {
 			"messages come twice": func(b *bent) {
@@ -142,6 +151,18 @@ func busFaults() map[string]map[string]func(b *bent) {
 				}
 			},
 		},
+		"bus/not-running": {"a bus that does not run takes messages": func(b *bent) {
+			b.broadcast = func(n channeltest.BusNode, topic string, p []byte) error {
+				_ = n.Broadcast(topic, p)
+				return nil
+			}
+		}},
+	}
+}
+
+// lifeFaults are those of coming and going.
+func lifeFaults() map[string]map[string]func(b *bent) {
+	return map[string]map[string]func(b *bent){
 		"bus/goodbye": {"there is no goodbye": func(b *bent) {
 			b.finish = func(n channeltest.BusNode, _ context.Context) error {
 				time.Sleep(5 * time.Second)
@@ -171,6 +192,12 @@ func busFaults() map[string]map[string]func(b *bent) {
 				return nil
 			}
 		}},
+	}
+}
+
+// requestFaults are those of questions and answers.
+func requestFaults() map[string]map[string]func(b *bent) {
+	return map[string]map[string]func(b *bent){
 		"bus/request-errors": {"errors lose their code": func(b *bent) {
 			b.request = func(n channeltest.BusNode, ctx context.Context, node, topic string, p []byte) ([]byte, error) {
 				out, err := n.Request(ctx, node, topic, p)
@@ -207,12 +234,6 @@ func busFaults() map[string]map[string]func(b *bent) {
 					time.Sleep(10 * time.Second)
 				}
 				return out, err
-			}
-		}},
-		"bus/not-running": {"a bus that does not run takes messages": func(b *bent) {
-			b.broadcast = func(n channeltest.BusNode, topic string, p []byte) error {
-				_ = n.Broadcast(topic, p)
-				return nil
 			}
 		}},
 	}
