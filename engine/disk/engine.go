@@ -100,26 +100,38 @@ type database struct {
 }
 
 // openDisk opens the database on disk and has it take note of how it was left.
+// What makes it give up is an error here, and so is what it would try, or wait
+// for, for ever: then its goroutine is left behind.
 func (e *Engine) openDisk() (database, error) {
 	h := e.home
 	guard := newGuard(h.fs, e.health, h.witness, h.fs.PathJoin(h.path, databaseDir))
-	s, err := h.openDatabase(e.options, guard)
-	if err != nil {
+	type opened struct {
+		store *store
+		err   error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		o := opened{err: h.damaged(errors.New("the database gave up"))}
+		defer func() {
+			if why := recover(); why != nil {
+				o.err = h.damaged(fmt.Errorf("the database gave up: %v", why))
+			}
+			done <- o
+		}()
+		o.store, o.err = h.openStore(e.options, guard)
+	}()
+	var o opened
+	select {
+	case o = <-done:
+	case err := <-guard.stuck:
+		o.err = h.damaged(err)
+	}
+	if o.err != nil {
 		guard.abandon()
-		return database{}, err
+		return database{}, o.err
 	}
 	guard.armed.Store(true)
-	err = s.bumpUnflushed(e.log)
-	if err == nil {
-		err = s.findDue()
-	}
-	if err != nil {
-		guard.armed.Store(false)
-		err = errors.Join(h.damaged(err), s.db.Close())
-		guard.abandon()
-		return database{}, err
-	}
-	return database{s, guard}, nil
+	return database{o.store, guard}, nil
 }
 
 // use makes a database the one of the engine.

@@ -46,6 +46,19 @@ func (e *Engine) Hold() (release func()) {
 // Value returns what is kept under a key on disk.
 func (e *Engine) Value(key string) ([]byte, error) { return e.disk.get([]byte(key)) }
 
+// Marked returns how many async channels are known to be marked.
+func (e *Engine) Marked() int {
+	e.flusher.mu.Lock()
+	defer e.flusher.mu.Unlock()
+	return len(e.flusher.mu.marked)
+}
+
+// Remover returns how the database of now removes a file in its directory.
+func (e *Engine) Remover() func(name string) error {
+	g := e.guard
+	return func(name string) error { return g.Remove(g.PathJoin(g.dir, name)) }
+}
+
 // Keys returns how many keys of a kind the stores hold.
 func (e *Engine) Keys(first byte) (disk, memory int, err error) {
 	if disk, err = e.disk.count(first); err != nil {

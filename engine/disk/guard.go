@@ -159,12 +159,17 @@ func (g *guard) falter(err error) {
 	enough := g.mu.failures >= openTries
 	g.mu.Unlock()
 	if enough {
-		select {
-		case g.stuck <- err:
-		default:
-		}
+		g.giveUp(err)
 	}
 	g.pause()
+}
+
+// giveUp says that a database cannot open.
+func (g *guard) giveUp(err error) {
+	select {
+	case g.stuck <- err:
+	default:
+	}
 }
 
 // patient reports whether writes of a file have to wait rather than fail.
@@ -349,8 +354,12 @@ func (f *guarded) Write(p []byte) (int, error) {
 		}
 		return err
 	})
-	if err == nil && ours {
+	switch {
+	case err == nil && ours:
 		f.guard.witness.wrote(f.name, sum, done)
+	case err != nil && patient(f.name):
+		// Whoever waits for the log may never hear of it.
+		f.guard.giveUp(err)
 	}
 	return done, err
 }
@@ -414,7 +423,9 @@ func (f *guarded) sync(do func() error) error {
 	switch {
 	case g.armed.Load():
 		g.pause()
-	case !patient(f.name):
+	case patient(f.name):
+		g.giveUp(err)
+	default:
 		g.falter(err)
 	}
 	return err

@@ -173,6 +173,22 @@ func (h *home) readIdentity() error {
 	return nil
 }
 
+// openStore opens the database and finds out how it was left.
+func (h *home) openStore(o Options, g *guard) (*store, error) {
+	s, err := h.openDatabase(o, g)
+	if err != nil {
+		return nil, err
+	}
+	err = s.bumpUnflushed(o.Logger)
+	if err == nil {
+		err = s.findDue()
+	}
+	if err != nil {
+		return nil, errors.Join(h.damaged(err), s.db.Close())
+	}
+	return s, nil
+}
+
 // openDatabase opens the database, or makes it, and brings it up to date.
 func (h *home) openDatabase(o Options, g *guard) (*store, error) {
 	dir := h.fs.PathJoin(h.path, databaseDir)
@@ -198,7 +214,7 @@ func (h *home) openDatabase(o Options, g *guard) (*store, error) {
 			o.Logger.Error("a table is damaged", "path", i.Path, "err", i.Details)
 		},
 	}
-	db, err := openPebble(dir, options, g.stuck)
+	db, err := pebble.Open(dir, options)
 	if err != nil {
 		return nil, h.damaged(err)
 	}
@@ -243,33 +259,6 @@ func (h *home) hear(dir string) error {
 		return fmt.Errorf("%s is missing or damaged", witnessFile)
 	default:
 		return nil
-	}
-}
-
-// openPebble opens a database. What makes it give up is an error here, and so
-// is what it would try for ever, whose goroutine is left behind.
-func openPebble(dir string, options *pebble.Options, stuck <-chan error) (*pebble.DB, error) {
-	type opened struct {
-		db  *pebble.DB
-		err error
-	}
-	done := make(chan opened, 1)
-	go func() {
-		var o opened
-		defer func() {
-			if why := recover(); why != nil {
-				o.err = fmt.Errorf("the database gave up: %v", why)
-			}
-			done <- o
-		}()
-		o.err = errors.New("the database gave up")
-		o.db, o.err = pebble.Open(dir, options)
-	}()
-	select {
-	case o := <-done:
-		return o.db, o.err
-	case err := <-stuck:
-		return nil, err
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -213,6 +215,87 @@ func TestMendTellsOfAsync(t *testing.T) {
 	if lost := r.losses(); !slices.Contains(lost, "a") {
 		t.Errorf("the feeds of %q may have holes, want that of a", lost)
 	}
+	for range 3 {
+		r.publish("a", p, "z")
+	}
+	if n := r.Marked(); n != 1 {
+		t.Errorf("%d channels are known to be marked, want the one that is busy", n)
+	}
+	r.stop()
+}
+
+// TestMendFailsToo has the log fail again as soon as the database is opened,
+// some times: what is kept can be read all along, and in the end it goes on.
+func TestMendFailsToo(t *testing.T) {
+	fs := newFailingFS(vfs.NewMem())
+	r := start(t, disk.Options{FS: fs})
+	p, async := logPolicy(channel.DurabilitySync, 100), logPolicy(channel.DurabilityAsync, 1_000_000)
+	r.publish("c", p, "1")
+	for range 5 {
+		r.publish("a", async, "x")
+	}
+	var failures atomic.Int64
+	fs.begin(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+			if strings.HasSuffix(op.Path, ".log") && failures.Add(1) <= 2 {
+				return syscall.EIO
+			}
+		default:
+		}
+		return nil
+	})
+	if _, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p, Data: []byte("2"), ID: "2"}); err == nil {
+		t.Error("a publish on a failed disk was acknowledged")
+	}
+	eventually(t, "the disk to be used again", func() bool {
+		if got := datas(r.since("c", p, channel.Position{}).Pubs); !strings.HasPrefix(got, "1") {
+			t.Errorf("the channel reads as %q", got)
+		}
+		_, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p, Data: []byte("2"), ID: "2"})
+		return err == nil
+	})
+	// Once before it was opened anew, and once while it was.
+	if n := failures.Load(); n < 2 {
+		t.Errorf("the log failed %d times: the test did not test", n)
+	}
+	if got := datas(r.since("c", p, channel.Position{}).Pubs); got != "1 2" {
+		t.Errorf("the channel reads as %q", got)
+	}
+	fs.end()
+	r.stop()
+}
+
+// TestAbandoned holds that nothing of a database that failed comes to the disk
+// after another one took its place.
+func TestAbandoned(t *testing.T) {
+	fs := newFailingFS(vfs.NewMem())
+	r := start(t, disk.Options{FS: fs})
+	p := logPolicy(channel.DurabilitySync, 100)
+	r.publish("c", p, "1")
+	remove := r.Remover()
+	fs.begin(breaks()["write"])
+	if _, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p}); err == nil {
+		t.Error("a publish on a failed disk was acknowledged")
+	}
+	fs.end()
+	eventually(t, "the disk to be used again", func() bool {
+		_, err := r.Publish(t.Context(), &channel.PublishRequest{Channel: "c", Policy: p})
+		return err == nil
+	})
+	var removed atomic.Bool
+	fs.begin(func(op errorfs.Op) error {
+		if strings.HasSuffix(op.Path, "/mine") {
+			removed.Store(true)
+		}
+		return nil
+	})
+	go func() { _ = remove("mine") }()
+	time.Sleep(50 * time.Millisecond)
+	if removed.Load() {
+		t.Error("the database that failed has removed a file")
+	}
+	fs.end()
 	r.stop()
 }
 
