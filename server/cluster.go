@@ -206,7 +206,7 @@ func (s *Server) bringUp(ctx context.Context) error {
 			observe.KeyAddr, s.mainLn.Addr().String(), observe.KeyNode, s.node)
 		err := s.comeUp(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was given up, and so nobody is interested
 		}
 		if err != nil {
 			return err
