@@ -244,9 +244,12 @@ func TestReplacedWhileAway(t *testing.T) {
 	if e := <-gone; e.Up || e.Node.ID != "b" {
 		t.Errorf("the process that was replaced was told %v, want that b is gone", e)
 	}
-	if peers := b.Bus().Peers(); len(peers) != 1 || peers[0] != young.Bus().Self() {
-		t.Errorf("b has peers %v", peers)
-	}
+	eventually(t, func(context.Context) error {
+		if peers := b.Bus().Peers(); len(peers) != 1 || peers[0] != young.Bus().Self() {
+			return fmt.Errorf("b has peers %v", peers)
+		}
+		return nil
+	})
 	if err := young.Bus().Err(); err != nil {
 		t.Error(err)
 	}
