@@ -80,7 +80,7 @@ func (x *exam) publishInParallel(name string, p *channel.Policy, publishers, eac
 // them pass.
 func checkBursts(x *exam) {
 	const publishers, each = 6, 3
-	bursts := 1000
+	bursts := 400
 	if x.f.RealTime {
 		bursts = 5
 	}
