@@ -59,8 +59,9 @@ const reportHead = `# Faults
 <!-- Written by "make faults". Change e2e/faults instead. -->
 
 What clients were told while servers were broken on purpose, and whether every promise was kept. Real processes under
-load from the HTTP API, the Go client of this repository and the public Go client (centrifuge-go), some of which stay
-with their node and some of which hop; every acknowledgement, publication and resume is recorded and held against:
+load from the HTTP API and WebSocket clients; subscribers are the Go client of this repository, the public Go client
+(centrifuge-go) and server-sent events, some of which stay with their node and some of which hop. Every acknowledgement,
+publication and resume is recorded and held against:
 
 - what was acknowledged is read at the end, on every node;
 - one offset is one message, one message is one offset; offsets follow the order of the calls;
@@ -97,7 +98,8 @@ one that leads is among them; a round ends when every publisher has published ag
   with checksums. A node whose disk is in doubt is stopped, its directory emptied, and started: it gets everything anew.
 - **A second process** on a directory is refused, and the first goes on.
 - **Compare-and-set** on the engines: porcupine finds one order of all calls that explains every answer, in memory, on
-  disk in processes that are killed, and on three nodes of which one after another is cut off.
+  disk in processes that are killed, and on three nodes of which one after another is cut off. On disk that is without the
+  calls that lost: they may be told of a put that is not written yet, which a kill undoes.
 - **A full disk in a cluster** takes that node out until there is room and it is started anew; the others go on.
 `
 
