@@ -31,6 +31,11 @@ func (s *Server) attend() error {
 	}
 }
 
+// selfAware is an engine that knows how it is.
+type selfAware interface {
+	Healthy() error
+}
+
 // lookAround asks the parts that may be unwell while the process is not.
 func (s *Server) lookAround() {
 	var keys error
@@ -40,5 +45,8 @@ func (s *Server) lookAround() {
 	s.health.Set("tokens", keys)
 	if s.network != nil {
 		s.health.Set("network", s.network.Healthy())
+	}
+	if e, ok := s.engine.(selfAware); ok {
+		s.health.Set("engine", e.Healthy())
 	}
 }
