@@ -45,17 +45,29 @@ func checkBusAcquaintance(x *busExam) {
 	}
 }
 
-// checkBusGoodbye holds that who leaves is gone at once, long before silence
-// would say so.
+// checkBusGoodbye holds that who leaves is gone at once: before somebody who
+// died in silence a moment earlier.
 func checkBusGoodbye(x *busExam) {
 	a, b, c := x.trio("news")
-	x.ok(a.Broadcast("news", busText(1, "last words")), "Broadcast")
-	x.ok(a.Close(x.ctx), "Close")
-	for _, n := range []*busEars{b, c} {
-		x.down(2*time.Second, n, a.Self())
-		if n.count("a", "news") != 1 {
-			x.failf("%s did not hear what was said before the goodbye", n.Self().ID)
+	x.ok(c.Broadcast("news", busText(1, "last words")), "Broadcast")
+	x.world.Kill("a")
+	x.ok(c.Close(x.ctx), "Close")
+	if !x.f.RealTime {
+		x.down(time.Second, b, c.Self())
+	}
+	x.down(busDown, b, a.Self())
+	x.down(0, b, c.Self())
+	var gone []string
+	for _, note := range b.notes() {
+		if note.event != nil && !note.event.Up {
+			gone = append(gone, note.event.Node.ID)
 		}
+	}
+	if len(gone) != 2 || gone[0] != "c" {
+		x.failf("b took %v for gone, in this order: c said goodbye, and a died without a word", gone)
+	}
+	if b.count("c", "news") != 1 {
+		x.failf("b did not hear what was said before the goodbye")
 	}
 }
 

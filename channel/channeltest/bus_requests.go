@@ -210,6 +210,12 @@ func checkBusRequestOfTheDying(x *busExam) {
 	<-begun
 	x.ok(b.Close(x.ctx), "Close")
 	x.refused(<-results, "a request of a bus that was closed", channel.ErrUnavailable)
+	x.eventually(x.f.Patience, func() string {
+		if len(ended) == 0 {
+			return "an answer goes on although who asked has gone"
+		}
+		return ""
+	})
 	x.world.Kill("c")
 	x.eventually(busDown, func() string {
 		select {
