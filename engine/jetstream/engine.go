@@ -99,7 +99,7 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 		if fleeting(p) {
 			continue
 		}
-		if _, err := e.streams.of(ctx, p, true); err != nil {
+		if err := e.await(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -109,6 +109,19 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 	e.work.Go(e.books.run)
 	e.calls.open()
 	return nil
+}
+
+// await returns when the stream of a policy is there. A cluster that starts may
+// take longer to elect who leads it than a publish may wait.
+func (e *Engine) await(ctx context.Context, p *channel.Policy) error {
+	for {
+		_, err := e.streams.of(ctx, p, true)
+		told, ok := errors.AsType[*channel.Error](err)
+		if err == nil || !ok || !told.Temporary || ctx.Err() != nil {
+			return err
+		}
+		e.options.Logger.Info("waiting for the stream of a namespace", observe.KeyNamespace, p.Namespace, observe.KeyErr, err)
+	}
 }
 
 // Caps says what this engine can do.

@@ -169,3 +169,29 @@ func (e *Ends) Size() int { return len(e.inner.heap) }
 
 // SetBootFile says where to read what names this run of the machine.
 func (o *Options) SetBootFile(path string) { o.bootFile = path }
+
+// Gather returns the sequences that a reader keeps of the batches it got, each
+// with how many were pending after it, of a channel with room for size.
+func Gather(size int, batches [][]uint64, pending []uint64) []uint64 {
+	k := kept{start: 1, shape: shape{keeps: retention{size: size}}}
+	for i, sequences := range batches {
+		var b batch
+		for _, s := range sequences {
+			b.msgs = append(b.msgs, message{frame: frame{kind: kindPublication}, sequence: s})
+		}
+		b.pending = pending[i]
+		k.add(b)
+	}
+	var all []uint64
+	for _, m := range k.msgs {
+		all = append(all, m.sequence)
+	}
+	return all
+}
+
+// LiveSubjectOf returns the subject on which a stream sends on what it has of a
+// log channel.
+func LiveSubjectOf(ctx context.Context, e *Engine, p *channel.Policy, name string) (string, error) {
+	s, err := e.streams.of(ctx, p, false)
+	return s.feedSubject(name), err
+}
