@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (e *Engine) await(ctx context.Context, p *channel.Policy) error {
 	for {
 		_, err := e.streams.of(ctx, p, true)
 		told, ok := errors.AsType[*channel.Error](err)
-		if err == nil || !ok || !told.Temporary || ctx.Err() != nil {
+		if err == nil || !ok || !told.Temporary || ctx.Err() != nil || e.ctx.Err() != nil {
 			return err
 		}
 		e.options.Logger.Info("waiting for the stream of a namespace", observe.KeyNamespace, p.Namespace, observe.KeyErr, err)
