@@ -98,8 +98,7 @@ one that leads is among them; a round ends when every publisher has published ag
   with checksums. A node whose disk is in doubt is stopped, its directory emptied, and started: it gets everything anew.
 - **A second process** on a directory is refused, and the first goes on.
 - **Compare-and-set** on the engines: porcupine finds one order of all calls that explains every answer, in memory, on
-  disk in processes that are killed, and on three nodes of which one after another is cut off. On disk that is without the
-  calls that lost: they may be told of a put that is not written yet, which a kill undoes.
+  disk in processes that are killed, and on three nodes of which one after another is cut off.
 - **A full disk in a cluster** takes that node out until there is room and it is started anew; the others go on.
 `
 

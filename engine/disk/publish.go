@@ -35,6 +35,9 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 		// Nothing of this call is under way.
 		e.leaveGate(bytes)
 	}
+	if err != nil && t != nil {
+		return channel.Ack{}, e.certain(ctx, t, err)
+	}
 	if err != nil || t == nil {
 		return ack, err
 	}
@@ -42,6 +45,15 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 		return channel.Ack{}, err
 	}
 	return channel.Ack{Position: t.pub.Position, Duplicate: ack.Duplicate}, nil
+}
+
+// certain returns a conflict when what it is with is as safe as the policy
+// wants: until then it may come to nothing, and the offset to another one.
+func (e *Engine) certain(ctx context.Context, t *ticket, conflict error) error {
+	if err := e.await(ctx, t); err != nil {
+		return channel.ErrUnavailable.With("what the entry holds is not certain, nothing was done; try again").Wrap(err)
+	}
+	return conflict
 }
 
 // passGate waits for a place among those under way to the disk.
@@ -72,7 +84,8 @@ const ticketOverhead = 512
 func newTicket() *ticket { return &ticket{bytes: -1, done: make(chan struct{})} }
 
 // order gives a publication its place. It returns the ticket to wait for, nil
-// where there is nothing to wait for.
+// where there is nothing to wait for. A conflict with what is under way comes
+// with the ticket of that.
 func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel.Ack, error) {
 	if err := e.settleEntries(r.Policy); err != nil {
 		return nil, channel.Ack{}, err
@@ -104,7 +117,7 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 		return nil, channel.Ack{}, e.failed(b.name, err)
 	}
 	if err := e.checkEntry(b, r, old); err != nil {
-		return nil, channel.Ack{}, err
+		return b.holder(r.Key), channel.Ack{}, err
 	}
 	t := newTicket()
 	t.bytes, t.id, t.key = bytes, r.ID, r.Key
@@ -156,6 +169,18 @@ func (b *book) find(key string) (stake, error) {
 	}
 	s, _, err := parseStake(record)
 	return s, err
+}
+
+// holder returns the ticket of what find found, nil where that is done.
+func (b *book) holder(key string) *ticket {
+	f := b.mu.flight
+	switch {
+	case f == nil:
+		return nil
+	case f.keys[key] != nil:
+		return f.keys[key]
+	}
+	return f.wipe
 }
 
 // checkEntry returns nil where the entry of the request's key is as the
