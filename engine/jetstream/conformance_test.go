@@ -101,6 +101,9 @@ func factory(d channel.Durability) channeltest.Factory {
 	}
 }
 
+// alone are the checks that look at the whole process.
+func alone(check string) bool { return strings.HasPrefix(check, "scale/") }
+
 // timed are the checks in which things outlive their time.
 func timed(check string) bool {
 	return slices.ContainsFunc([]string{
@@ -134,9 +137,14 @@ func TestConformance(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			examine(t, factory(d), func(check string) bool { return !timed(check) })
+			examine(t, factory(d), func(check string) bool { return !timed(check) && !alone(check) })
 		})
 	}
+}
+
+// TestConformanceAlone runs while nothing else does.
+func TestConformanceAlone(t *testing.T) {
+	examine(t, factory(channel.DurabilityAsync), alone)
 }
 
 // TestConformanceInTime runs the checks that wait all at once, so that they can
@@ -235,7 +243,7 @@ func TestConformanceOfThree(t *testing.T) {
 	}
 	t.Run("sync", func(t *testing.T) {
 		examine(t, clusterFactory(c, channel.DurabilitySync, &serial), func(check string) bool {
-			return !timed(check) && (!raced || few(check))
+			return !timed(check) && !alone(check) && (!raced || few(check))
 		})
 	})
 	t.Run("memory", func(t *testing.T) {
