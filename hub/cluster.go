@@ -53,6 +53,8 @@ type cluster struct {
 	}
 	wake chan struct{}
 
+	absent absentees
+
 	// infos is what the other nodes said of themselves last.
 	infos struct {
 		sync.Mutex

@@ -63,6 +63,11 @@ func (c *cluster) peer(e channel.PeerEvent) {
 	kind := itemDown
 	if e.Up {
 		kind = itemUp
+		if held := c.absent.came(e.Node); len(held) > 0 {
+			c.hub.task(func() { c.catchUp(e.Node, held) })
+		}
+	} else {
+		c.absent.went(e.Node)
 	}
 	c.push(item{kind: kind, node: e.Node})
 }

@@ -38,6 +38,7 @@ type outcome struct {
 }
 
 // everywhere does an operation on all nodes and returns the sum of the counts.
+// Nodes that are away do it when they come back with their sessions.
 func (h *Hub) everywhere(ctx context.Context, op *operation) (int, error) {
 	if err := op.To.check(); err != nil {
 		return 0, err
@@ -47,7 +48,8 @@ func (h *Hub) everywhere(ctx context.Context, op *operation) (int, error) {
 	}
 	var answers []Answer
 	var asking sync.WaitGroup
-	asking.Go(func() { answers = h.Survey(ctx, topicOperate, encode(op)) })
+	request, absent := encode(op), h.cluster.absent.list()
+	asking.Go(func() { answers = h.Survey(ctx, topicOperate, request) })
 	n, err := h.operate(ctx, op)
 	asking.Wait()
 	var silent error
@@ -67,6 +69,9 @@ func (h *Hub) everywhere(ctx context.Context, op *operation) (int, error) {
 	}
 	if err == nil {
 		err = silent
+	}
+	if op.To.Client == "" || n == 0 {
+		h.cluster.remember(ctx, request, absent)
 	}
 	return n, err
 }

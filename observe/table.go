@@ -181,12 +181,16 @@ const (
 	LimitMembersInbox  = "members_inbox"
 	LimitMembersOutbox = "members_outbox"
 	LimitMemberBytes   = "member_bytes"
+	// LimitHeldOperations counts what was to be done to the sessions of a node
+	// that is away, and was given up because too much is.
+	LimitHeldOperations = "held_operations"
 
 	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
-		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes
+		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
+		LimitHeldOperations
 )
 
 // commandNames returns the commands of the client protocol.
