@@ -44,6 +44,11 @@
 //   - Peers need the secret, the cluster's name, a node name that nobody else
 //     has and, with TLS, a certificate of the same authority. Whoever does not
 //     is refused, and both sides say why in words, once a minute at most.
+//   - A node with storage that comes with an empty directory to a cluster that
+//     has all of its storage nodes takes itself out again, and Ready says why: a
+//     member too many makes a quorum larger than it should be. Who comes under
+//     the name of a member takes its place. Where there are too many members all
+//     the same, the log says so once a minute.
 //   - Errors are [channel.Error]. Everything may be called from any goroutine.
 //
 // # The bus

@@ -38,6 +38,8 @@ type embedded struct {
 	voice *voice
 	home  *home
 	guard *guard
+	// newcomer is nil where this node was a member before.
+	newcomer *newcomer
 	// The credentials of the connections in the process. They are made anew in
 	// every process, so that nothing from outside can be a client.
 	user, system credentials
@@ -62,6 +64,9 @@ func startEmbedded(o *Options) (*embedded, error) {
 	}
 	if o.clustered() {
 		e.guard.watch(e.Server)
+	}
+	if e.newcomer, err = arrive(o); err != nil {
+		return nil, e.leave(err)
 	}
 	if err := seed(e.Server, o, len(options.Routes)); err != nil {
 		return nil, e.leave(err)

@@ -64,6 +64,7 @@ func (w *watch) examine(ctx context.Context) {
 			return
 		}
 		w.health.Store(&condition{err})
+		w.n.countMembers()
 		select {
 		case <-ctx.Done():
 			return
@@ -130,6 +131,12 @@ func (n *Network) Ready(ctx context.Context) error {
 	defer step.Stop()
 	for {
 		err := n.present(ctx)
+		if err == nil {
+			var final bool
+			if final, err = n.settle(ctx); final {
+				return err
+			}
+		}
 		// Who has another's name may well be answered, and must not stay.
 		if hopeless := n.hopeless(err); hopeless != nil {
 			return hopeless

@@ -206,7 +206,7 @@ func syncDir(name string) error {
 // checkAbandoned refuses to leave behind data that the cluster counts on: a
 // node that kept some and does not any more.
 func checkAbandoned(o *Options) error {
-	if o.StorePath == "" {
+	if o.StorePath == "" || isNewcomer(o.StorePath) {
 		return nil
 	}
 	id, err := (&home{path: o.StorePath}).look()
