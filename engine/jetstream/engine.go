@@ -113,13 +113,19 @@ func (e *Engine) Start(ctx context.Context, s channel.Sink) error {
 }
 
 // await returns when the stream of a policy is there. A cluster that starts may
-// take longer to elect who leads it than a publish may wait.
+// take longer to elect who leads it than a publish may wait. What is bound to
+// the memory of the servers may need all of them after they were all down, as
+// none has anything to show for itself: the others are not kept waiting for it.
 func (e *Engine) await(ctx context.Context, p *channel.Policy) error {
 	for {
 		_, err := e.streams.of(ctx, p, true)
 		told, ok := errors.AsType[*channel.Error](err)
 		if err == nil || !ok || !told.Temporary || ctx.Err() != nil || e.ctx.Err() != nil {
 			return err
+		}
+		if p.Durability != channel.DurabilitySync {
+			e.options.Logger.Warn("a namespace cannot be served yet; after all nodes were down it may need all of them back", observe.KeyNamespace, p.Namespace, observe.KeyErr, err)
+			return nil
 		}
 		e.options.Logger.Info("waiting for the stream of a namespace", observe.KeyNamespace, p.Namespace, observe.KeyErr, err)
 	}

@@ -72,6 +72,9 @@ type shape struct {
 	// up to the sequence raised. What was evicted then nobody can tell.
 	least  int
 	raised uint64
+	// replicas is how many copies there are. A node may ask for more, never for
+	// fewer: with them the promise to all the others would go.
+	replicas int
 	// generation goes up when sequences were given a second time.
 	generation uint64
 }
@@ -99,6 +102,7 @@ func readShape(c *natsjs.StreamConfig) (shape, error) {
 	}
 	return shape{
 		keeps:      retention{size: int(c.MaxMsgsPerSubject), age: c.MaxAge, window: c.Duplicates},
+		replicas:   c.Replicas,
 		least:      int(min(number(c.Metadata[metaLeast]), math.MaxInt32)),
 		raised:     number(c.Metadata[metaRaised]),
 		generation: number(c.Metadata[metaGeneration]),
@@ -117,7 +121,7 @@ func (s *stream) config(sh shape) natsjs.StreamConfig {
 		Duplicates:        sh.keeps.window,
 		MaxBytes:          -1,
 		Discard:           natsjs.DiscardNew,
-		Replicas:          o.Replicas,
+		Replicas:          max(sh.replicas, o.Replicas),
 		AllowDirect:       true,
 		DenyDelete:        true,
 		RePublish:         &natsjs.RePublish{Source: s.under(s.kept()) + ">", Destination: s.under(s.live()) + ">"},
@@ -142,6 +146,10 @@ func (s *stream) ensure(ctx context.Context, want retention, exact bool) error {
 	st, err := s.engine.js.Stream(ctx, s.name)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
 		st, err = s.engine.js.CreateStream(ctx, s.config(shape{keeps: want}))
+		if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
+			// Another node made it at the same time, with other wishes.
+			return channel.ErrUnavailable.With("another node has just made the stream").Wrap(err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", s.name, err)
@@ -156,7 +164,11 @@ func (s *stream) ensure(ctx context.Context, want retention, exact bool) error {
 	if !exact || !s.engine.options.Alone {
 		want = sh.keeps.union(want)
 	}
-	if sh.keeps != want || info.Config.Replicas != s.engine.options.Replicas {
+	if s.engine.options.Replicas < sh.replicas {
+		s.engine.options.Logger.Warn("a stream has more copies than engine.jetstream.replicas of this node says, and keeps them; let all nodes say the same",
+			observe.KeyNamespace, s.key.namespace, "has", sh.replicas, "wanted", s.engine.options.Replicas)
+	}
+	if sh.keeps != want || s.engine.options.Replicas > sh.replicas {
 		if info, err = s.reshape(ctx, &sh, want); err != nil {
 			return err
 		}
