@@ -120,6 +120,11 @@ func (s *Server) join(ctx context.Context) error {
 	if s.cfg.Clustered() || s.cfg.External() {
 		s.bus = n.Bus()
 	}
+	if c := s.cfg; c.Clustered() {
+		if s.agreement, err = agree(s.ctx, c, s.bus, s.log); err != nil {
+			return err
+		}
+	}
 	policies := make([]*channel.Policy, 0, len(s.spaces))
 	for _, space := range s.spaces {
 		policies = append(policies, space.Policy)
@@ -177,6 +182,7 @@ func (s *Server) leave(ctx context.Context) error {
 	if s.bus != nil {
 		bye = s.bus.Close(ctx)
 	}
+	s.agreement.wait()
 	return errors.Join(bye, s.network.Close(ctx))
 }
 

@@ -55,7 +55,10 @@ type Server struct {
 	joining *mesh.Options
 	network *mesh.Network
 	// bus leads to the other nodes; nil for a node alone.
-	bus      *mesh.Bus
+	bus *mesh.Bus
+	// agreement compares the configuration with theirs; nil for a node alone.
+	agreement *agreement
+
 	engine   channel.Engine
 	verifier *auth.Verifier
 	origins  *auth.Origins
