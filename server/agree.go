@@ -131,4 +131,3 @@ func (a *agreement) wait() {
 		a.asking.Wait()
 	}
 }
-
