@@ -27,7 +27,7 @@ const (
 	readyStep = 100 * time.Millisecond
 	// progressEvery is how often Ready says what it waits for.
 	progressEvery = 5 * time.Second
-	// hopelessAfter is how long all peers have to refuse a node before Ready
+	// hopelessAfter is how long most peers have to refuse a node before Ready
 	// gives up. A dead process of the same node is forgotten sooner.
 	hopelessAfter = 10 * time.Second
 )
@@ -123,7 +123,8 @@ func (n *Network) askStorage(ctx context.Context) error {
 // Ready waits until the storage of the cluster answers, which takes a quorum
 // of the nodes that have some. Every few seconds it says in the log what it
 // waits for. It returns an error when ctx ends, and before that when waiting is
-// of no use: all peers refuse this node, or another one of its name is there.
+// of no use: most peers refuse this node and none lets it in, another one of its
+// name is there, or its storage has no place.
 func (n *Network) Ready(ctx context.Context) error {
 	log := n.options.Logger.With(observe.KeyComponent, "mesh")
 	progress := time.Now().Add(progressEvery)
@@ -212,14 +213,17 @@ func (n *Network) hopeless(err error) error {
 		}
 	}
 	var last trouble
+	refusing := 0
 	for remote, r := range refused {
 		_, port, err := net.SplitHostPort(remote)
 		if err == nil && ports[port] && time.Since(r.at) < hopelessAfter {
-			others--
+			refusing++
 			last = r.trouble
 		}
 	}
-	if others > 0 || last == "" {
+	// Not all have to: one of this node's name may hang up before a word is
+	// said, and without most of them there is no quorum.
+	if 2*refusing <= others {
 		return nil
 	}
 	return channel.ErrUnavailable.With("no peer lets this node in: " + string(last))

@@ -185,6 +185,45 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 }
 
+// The node whose name is taken by another need not say a word: the peers refuse
+// the other one, and that is enough for it to give up.
+func TestTakenName(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	go func() {
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	c := meshtest.Prepare(t, 4, func(i int, o *mesh.Options) {
+		o.StorageNodes = 3
+		if i == 3 {
+			o.Node = "a"
+			// The second one is the way to the first node.
+			o.Peers[1] = silent.Addr().String()
+			return
+		}
+		// Nobody dials the fourth.
+		o.Peers = o.Peers[:3]
+	})
+	for i := range 3 {
+		c.Restart(i)
+	}
+	c.Ready()
+	ctx := within(t)
+	if err := c.Restart(3).Ready(ctx); !errors.Is(err, channel.ErrUnavailable) || ctx.Err() != nil || !strings.Contains(err.Error(), "no peer lets this node in") {
+		t.Errorf("Ready of the second one of a name: %v", err)
+	}
+}
+
 // modest holds that a log neither repeats itself nor tells a secret.
 func modest(t *testing.T, d *diary) {
 	t.Helper()
