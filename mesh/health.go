@@ -75,6 +75,9 @@ func (w *watch) examine(ctx context.Context) {
 
 // diagnose finds out what is wrong now.
 func (n *Network) diagnose(ctx context.Context) error {
+	if err := n.diskFailure(); err != nil {
+		return err
+	}
 	if n.embedded != nil && n.options.Storage {
 		return n.diagnoseStorage()
 	}
@@ -168,6 +171,9 @@ func (n *Network) present(ctx context.Context) error {
 	}
 	if n.embedded == nil || !n.options.Storage {
 		return n.askStorage(ctx)
+	}
+	if err := n.diskFailure(); err != nil {
+		return err
 	}
 	if err := n.embedded.voice.fatal(); err != nil {
 		return err

@@ -42,6 +42,8 @@ const (
 type voice struct {
 	log    *slog.Logger
 	hushed atomic.Bool
+	// diskFailed says that the server stopped to store because of its disk.
+	diskFailed atomic.Bool
 	// poke is called when a connection between nodes came or went.
 	poke atomic.Pointer[func()]
 	mu   struct {
@@ -154,6 +156,7 @@ func (v *voice) notice(text string) {
 
 func (v *voice) complain(level slog.Level, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	v.noticeDisk(text)
 	what, remote := hear(text)
 	switch {
 	case what != "":
