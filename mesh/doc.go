@@ -49,6 +49,11 @@
 //     member too many makes a quorum larger than it should be. Who comes under
 //     the name of a member takes its place. Where there are too many members all
 //     the same, the log says so once a minute.
+//   - A replica that lacks messages that a majority has is noticed while all of
+//     that majority are there, and [Network.Damage] says so for good: the
+//     directory is refused until it is empty. Differences that pass, as purges
+//     make them, are not taken for it. What a server keeps is verified when it
+//     starts, not while it runs.
 //   - Errors are [channel.Error]. Everything may be called from any goroutine.
 //
 // # The bus

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -102,3 +104,62 @@ func Failure(f *Frame) error { return f.failure }
 
 // HeirOf returns who is asked to lead next.
 func HeirOf(replicas []*server.PeerInfo, strict bool) string { return heirOf(replicas, strict) }
+
+// ScrubLooks is how many looks in a row have to find messages missing.
+const ScrubLooks = scrubLooks
+
+// The verdicts of Judge.
+const (
+	VerdictNone  = verdictNone
+	VerdictWhole = verdictWhole
+	VerdictLacks = verdictLacks
+)
+
+// Judge holds a replica against others.
+func Judge(own *server.StreamDetail, peers []*server.StreamDetail, node string, now time.Time) (what int, lacks uint64) {
+	v, lacks := judge(own, peers, node, now)
+	return int(v), lacks
+}
+
+// Scrubber looks for damage of a node when it is told to.
+type Scrubber struct {
+	s *scrub
+	// Compared is how many streams were found whole or not.
+	Compared int
+}
+
+// NewScrubber returns one that has not looked yet.
+func NewScrubber(n *Network) *Scrubber {
+	return &Scrubber{s: &scrub{n: n, doubts: make(map[string]int)}}
+}
+
+// Look looks once. It returns how often in a row messages were missing, and has
+// the node know when that is beyond doubt.
+func (s *Scrubber) Look(ctx context.Context) (doubts int) {
+	if d := s.s.look(ctx); d != nil {
+		s.s.n.watch.found(d)
+		return scrubLooks
+	}
+	for _, count := range s.s.doubts {
+		doubts = max(doubts, count)
+	}
+	own, peers := s.s.ask(ctx)
+	for name, detail := range own {
+		if what, _ := judge(detail, peers[name], s.s.n.options.Node, time.Now()); what != verdictNone {
+			s.Compared++
+		}
+	}
+	return doubts
+}
+
+// States returns what all nodes say of a stream.
+func (s *Scrubber) States(ctx context.Context, name string) string {
+	own, peers := s.s.ask(ctx)
+	text := ""
+	for _, d := range append(peers[name], own[name]) {
+		if d != nil {
+			text += fmt.Sprintf("%d messages, %d to %d, made %v, lost %v; ", d.State.Msgs, d.State.FirstSeq, d.State.LastSeq, d.Created.UnixNano(), d.State.Lost)
+		}
+	}
+	return text
+}

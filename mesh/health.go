@@ -43,6 +43,9 @@ func (n *Network) Healthy() error {
 	if n.closed.Load() {
 		return channel.ErrUnavailable.With("the network is closed")
 	}
+	if err := n.Damage(); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	bus := n.mu.bus
 	n.mu.Unlock()

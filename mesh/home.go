@@ -68,6 +68,9 @@ func enterHome(o *Options) (*home, error) {
 	if err == nil {
 		err = h.settle(id, o)
 	}
+	if err == nil && o.scrubs() {
+		err = h.prepare(o.Node)
+	}
 	if err != nil {
 		h.leave()
 		return nil, err

@@ -60,6 +60,7 @@ type watch struct {
 	poked  chan struct{}
 	health atomic.Pointer[condition]
 	caught atomic.Bool
+	damage atomic.Pointer[condition] // nil for none
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	mu     struct {
@@ -145,6 +146,9 @@ func (w *watch) start() {
 	}
 	w.wg.Go(func() { w.run(ctx) })
 	w.wg.Go(func() { w.examine(ctx) })
+	if w.n.options.scrubs() {
+		w.wg.Go(func() { w.scrub(ctx) })
+	}
 }
 
 func (w *watch) stop() {

@@ -18,6 +18,11 @@ func (s *Server) attend() error {
 	defer tick.Stop()
 	for {
 		s.lookAround()
+		if s.network != nil {
+			if err := s.network.Damage(); err != nil {
+				return err
+			}
+		}
 		if s.bus != nil {
 			if err := s.bus.Err(); err != nil {
 				return err

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,17 +14,19 @@ import (
 	"testing"
 	"time"
 
+	"myelin/client"
 	"myelin/e2e/faults/history"
 )
 
 // rot is a file of a node's data in a cluster, by how its path ends.
 type rot struct{ name, pattern string }
 
-// rots leaves out the messages of a stream, streams/*/msgs/*.blk: whatever is
-// damaged there NATS does not notice, or cuts off without getting it back, and the
-// node answers without it. Nothing here can hold it to more.
+// messagesOfStream is where the server keeps what it acknowledged.
+const messagesOfStream = "streams/myelin_log_file_sync/msgs/*.blk"
+
 func rots() []rot {
 	return []rot{
+		{"messages of a stream", messagesOfStream},
 		{"index of a stream", "streams/myelin_log_file_sync/msgs/index.db"},
 		{"description of a stream", "streams/myelin_log_file_sync/meta.inf"},
 		{"log of a raft group", "_js_/S-R3F-*/msgs/*.blk"},
@@ -111,6 +114,9 @@ func (c *cluster) rot(t *testing.T, name, pattern string, d damage, r *rand.Rand
 		}
 	}
 	publish(0, 100)
+	if pattern == messagesOfStream {
+		c.fillBlock(t)
+	}
 	n := c.nodes[2]
 	if err := n.stop(); err != nil {
 		t.Fatal(err)
@@ -129,8 +135,7 @@ func (c *cluster) rot(t *testing.T, name, pattern string, d damage, r *rand.Rand
 		t.Fatal(err)
 	}
 	said := "it starts"
-	within := 30 * time.Second
-	if err := eventually(t.Context(), within, "c is ready", func() bool {
+	if err := eventually(t.Context(), 30*time.Second, "c is ready", func() bool {
 		return process.hasEnded() || n.status(t.Context(), "/health/ready") == 200
 	}); err != nil || process.hasEnded() {
 		said = "it does not get ready, and gets everything anew in an empty directory"
@@ -139,9 +144,58 @@ func (c *cluster) rot(t *testing.T, name, pattern string, d damage, r *rand.Rand
 			t.Fatal(err)
 		}
 	}
+	if pattern == messagesOfStream && n.current() == process && endsDamaged(t, n) {
+		said = "it ends with words, and gets everything anew in an empty directory"
+	}
 	publish(120, 150)
 	judgeEverywhere(t, crowd, name)
 	return crowd, said
+}
+
+// noticeTime is how long a node may take to notice that it lacks messages.
+const noticeTime = 45 * time.Second
+
+// endsDamaged waits until a node that lacks messages ends by itself, sees that it
+// does not start again, and gives it an empty directory. It returns false where
+// the node goes on; then it must have everything.
+func endsDamaged(t *testing.T, n *node) bool {
+	t.Helper()
+	const words = "is damaged: stream myelin_log_file_sync lacks"
+	code, err := n.current().wait(noticeTime)
+	if err != nil {
+		return false
+	}
+	if code != 1 || !strings.Contains(n.current().out.String(), words) {
+		t.Errorf("a damaged node ends with %d: %s", code, tail(n.current().out.String()))
+	}
+	again, err := n.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := again.wait(patience); err != nil || code != 1 || !strings.Contains(again.out.String(), words) {
+		t.Errorf("a damaged node starts again, %d, %v: %s", code, err, tail(again.out.String()))
+	}
+	if err := errors.Join(os.RemoveAll(n.data), n.start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// fillBlock publishes as much as a file of messages holds, on a channel that
+// nobody judges, so that what was there before is not in the newest one: that
+// one is got back from the others.
+func (c *cluster) fillBlock(t *testing.T) {
+	t.Helper()
+	api := c.nodes[0].api()
+	large := []byte(`"` + strings.Repeat("x", 50<<10) + `"`)
+	for range 90 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		_, err := api.Publish(ctx, "sync:bulk", large, client.PublishOptions{})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // judgeEverywhere reads a channel at every node until all agree, and judges.

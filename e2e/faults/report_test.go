@@ -91,11 +91,11 @@ one that leads is among them; a round ends when every publisher has published ag
   clean stop and after kill -9. Each time the server refuses to start with words, or a read fails, or everything that
   was acknowledged is there.
 - **Damaged files, one of three nodes.** Of the indexes and descriptions of streams, of the logs of their raft groups and
-  of the meta group nothing is missed: the node gets it back from the others.
-  **Not kept: damaged messages of a stream** (` + "`streams/*/msgs/*.blk`" + `). Where a bit is flipped in such a file of one
-  stopped node, or it is cut or emptied, NATS drops what it cannot read and does not get it back: that node then answers
-  without these messages, in the same epoch and without an error, and so does the cluster when it leads. Use a file system
-  with checksums. A node whose disk is in doubt is stopped, its directory emptied, and started: it gets everything anew.
+  of the meta group, and of the newest messages of a stream nothing is missed: the node gets it back from the others. Where
+  older messages are damaged (` + "`streams/*/msgs/*.blk`" + `: a bit flipped, cut, emptied) the node notices that the others have
+  more, half a minute after its start, ends with words, and does not start again before its directory is empty; then it
+  gets everything anew. Until it notices, that node, and the cluster where it leads, answers without these messages. Damage
+  of a node that runs shows at its next start.
 - **A second process** on a directory is refused, and the first goes on.
 - **Compare-and-set** on the engines: porcupine finds one order of all calls that explains every answer, in memory, on
   disk in processes that are killed, and on three nodes of which one after another is cut off.
