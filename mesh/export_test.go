@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -155,11 +156,11 @@ func (s *Scrubber) Look(ctx context.Context) (doubts int) {
 // States returns what all nodes say of a stream.
 func (s *Scrubber) States(ctx context.Context, name string) string {
 	own, peers := s.s.ask(ctx)
-	text := ""
+	var text strings.Builder
 	for _, d := range append(peers[name], own[name]) {
 		if d != nil {
-			text += fmt.Sprintf("%d messages, %d to %d, made %v, lost %v; ", d.State.Msgs, d.State.FirstSeq, d.State.LastSeq, d.Created.UnixNano(), d.State.Lost)
+			fmt.Fprintf(&text, "%d messages, %d to %d, made %v, lost %v; ", d.State.Msgs, d.State.FirstSeq, d.State.LastSeq, d.Created.UnixNano(), d.State.Lost)
 		}
 	}
-	return text
+	return text.String()
 }
