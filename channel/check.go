@@ -12,9 +12,12 @@ func (r *PublishRequest) Check(p *Policy) error {
 	if len(r.ID) > MaxIDBytes {
 		return ErrTooLarge.With(fmt.Sprintf("the message id has %d bytes, at most %d are allowed", len(r.ID), MaxIDBytes))
 	}
+	if r.Expires < 0 {
+		return ErrBadRequest.With("the time of expiry is negative; 0 is never")
+	}
 	if p.Kind != KindState {
-		if r.Op != OpAppend || r.Key != "" || r.Expect != nil || r.TTL != 0 {
-			return ErrBadRequest.With("a log channel takes appends, without key, expected offset or ttl")
+		if r.Op != OpAppend || r.Key != "" || r.Expect != nil || r.TTL != 0 || r.Score != 0 || r.Base != 0 {
+			return ErrBadRequest.With("a log channel takes appends, without key, expected offset, ttl, score or base")
 		}
 		return nil
 	}
@@ -27,6 +30,10 @@ func (r *PublishRequest) Check(p *Policy) error {
 		return ErrTooLarge.With(fmt.Sprintf("the key has %d bytes, at most %d are allowed", len(r.Key), MaxKeyBytes))
 	case r.TTL < 0:
 		return ErrBadRequest.With("the ttl is negative; 0 takes that of the namespace")
+	case r.Base < 0 || r.Base > len(r.Data):
+		return ErrBadRequest.With("the base is not within the data")
+	case r.Op == OpDelete && (r.Score != 0 || r.Base != 0):
+		return ErrBadRequest.With("a delete has neither score nor base")
 	}
 	return nil
 }

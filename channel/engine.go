@@ -97,6 +97,10 @@ type PublishRequest struct {
 	Expect *uint64
 	// TTL is how long the entry lives; 0 takes the policy's KeyTTL.
 	TTL time.Duration
+	// Expires, Score and Base are as in Publication; the last two are for puts.
+	Expires int64
+	Score   int64
+	Base    int
 }
 
 // MaxIDBytes is the longest message id.

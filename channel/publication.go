@@ -46,6 +46,14 @@ type Publication struct {
 	Info *ClientInfo
 	// Time is when the engine accepted it, in Unix milliseconds.
 	Time int64
+	// Expires is when it is of no more use, in Unix milliseconds: it is handed
+	// to nobody after. 0 is never. Engines keep it as they keep others.
+	Expires int64
+	// Score orders the entries of a state channel beside their keys.
+	Score int64
+	// Base says, of a put, how many of the first bytes of Data are those that
+	// the entry had before: a receiver that has them needs only the rest.
+	Base int
 }
 
 // ClientInfo tells who a session is, to the other members of a channel.

@@ -98,6 +98,9 @@ func checkWrongKind(x *exam) {
 		"an append with a key":       {Key: "k"},
 		"an append with an offset":   {Expect: &zero},
 		"an append with a ttl":       {TTL: x.f.Window},
+		"an append with a score":     {Score: 1},
+		"an append with a base":      {Data: []byte("x"), Base: 1},
+		"an append that expired":     {Expires: -1},
 		"an operation nobody knows":  {Op: 77},
 		"a put on a log without key": {Op: channel.OpPut},
 	} {
@@ -117,6 +120,10 @@ func checkWrongKind(x *exam) {
 		"an append on a state channel":  {Data: []byte("x")},
 		"an expiry by a publisher":      {Op: channel.OpExpire, Key: "k"},
 		"an unknown operation":          {Op: 77, Key: "k"},
+		"a put that expired":            {Op: channel.OpPut, Key: "k", Expires: -1},
+		"a put with a long base":        {Op: channel.OpPut, Key: "k", Data: []byte("x"), Base: 2},
+		"a put with a negative base":    {Op: channel.OpPut, Key: "k", Data: []byte("x"), Base: -1},
+		"a delete with a score":         {Op: channel.OpDelete, Key: "k", Score: 1},
 		"a put with a negative ttl":     {Op: channel.OpPut, Key: "k", TTL: -1},
 		"an append with a key on state": {Key: "k"},
 	} {

@@ -182,7 +182,7 @@ func digest(p *channel.Publication) uint64 {
 		}
 	}
 	text(p.Channel, p.Epoch, p.Key, string(p.Data), p.ContentType)
-	_ = binary.Write(h, binary.BigEndian, []uint64{p.Offset, p.Prev, uint64(p.Op), uint64(p.Time)})
+	_ = binary.Write(h, binary.BigEndian, []uint64{p.Offset, p.Prev, uint64(p.Op), uint64(p.Time), uint64(p.Expires), uint64(p.Score), uint64(p.Base)})
 	for _, k := range slices.Sorted(maps.Keys(p.Tags)) {
 		text(k, p.Tags[k])
 	}

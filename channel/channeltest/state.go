@@ -3,6 +3,7 @@ package channeltest
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 func stateChecks() []check {
 	return []check{
 		{"state/put-and-delete", checkPutAndDelete},
+		{"state/whole-entry", checkWholeEntry},
 		{"state/expire", checkExpire},
 		{"state/expire-unseen", checkExpireUnseen},
 		{"state/lifetimes", checkLifetimes},
@@ -55,6 +57,30 @@ func replay(entries map[string]string, pubs []*channel.Publication) {
 			delete(entries, p.Key)
 		case channel.OpAppend:
 		}
+	}
+}
+
+// checkWholeEntry holds that all that a put says comes back, by every way.
+func checkWholeEntry(x *exam) {
+	x.needState()
+	p := x.statePolicy(100)
+	top := x.subscribe("whole", p)
+	for _, score := range []int64{7, math.MinInt64, math.MaxInt64} {
+		ack := x.send(&channel.PublishRequest{
+			Channel: "whole", Policy: p, Op: channel.OpPut, Key: "k", Data: []byte("grown"), Score: score, Base: 4, Expires: farAhead,
+		})
+		got := x.await("whole", ack.Position)
+		last := got[len(got)-1]
+		if last.Score != score || last.Base != 4 || last.Expires != farAhead {
+			x.failf("a put of score %d, base 4 came as %+v", score, *last)
+		}
+		items, _ := x.snapshot("whole", p)
+		x.same("entry", items, []*channel.Publication{last})
+		x.same("read", x.since("whole", p, top).Pubs, got)
+	}
+	x.put("whole", p, "k", "plain")
+	if items, _ := x.snapshot("whole", p); items[0].Score != 0 || items[0].Base != 0 || items[0].Expires != 0 {
+		x.failf("a plain put came as %+v", *items[0])
 	}
 }
 

@@ -246,7 +246,7 @@ func (b *book) next(r *channel.PublishRequest) *channel.Publication {
 	return &channel.Publication{
 		Channel: b.name, Position: channel.Position{Epoch: b.mu.epoch, Offset: b.mu.top + 1}, Prev: b.mu.top,
 		Op: r.Op, Key: r.Key, Data: r.Data, ContentType: r.ContentType, Tags: r.Tags, Info: r.Info,
-		Time: time.Now().UnixMilli(),
+		Time: time.Now().UnixMilli(), Expires: r.Expires, Score: r.Score, Base: r.Base,
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	hasType
 	hasTags
 	hasInfo
+	hasMore // expiry, score and base
 	knownFlags = 1<<iota - 1
 )
 
@@ -42,6 +43,9 @@ func appendPub(b []byte, p *channel.Publication, since int64) []byte {
 	if p.Info != nil {
 		flags |= hasInfo
 	}
+	if p.Expires != 0 || p.Score != 0 || p.Base != 0 {
+		flags |= hasMore
+	}
 	b = append(b, flags, byte(p.Op))
 	b = binary.AppendVarint(b, since)
 	b = binary.AppendVarint(b, p.Time-since)
@@ -59,6 +63,11 @@ func appendPub(b []byte, p *channel.Publication, since int64) []byte {
 		b = appendText(b, p.Info.Client)
 		b = appendBytes(b, p.Info.ConnInfo)
 		b = appendBytes(b, p.Info.ChanInfo)
+	}
+	if flags&hasMore != 0 {
+		b = binary.AppendVarint(b, p.Expires)
+		b = binary.AppendVarint(b, p.Score)
+		b = binary.AppendUvarint(b, uint64(p.Base))
 	}
 	return append(b, p.Data...)
 }
@@ -195,7 +204,10 @@ func parsePub(b []byte) (p *channel.Publication, since int64, err error) {
 	if flags&hasInfo != 0 {
 		p.Info = &channel.ClientInfo{User: r.text(), Client: r.text(), ConnInfo: r.bytes(), ChanInfo: r.bytes()}
 	}
-	if r.bad || p.Op > channel.OpExpire {
+	if flags&hasMore != 0 {
+		p.Expires, p.Score, p.Base = r.varint(), r.varint(), int(r.uvarint())
+	}
+	if r.bad || p.Op > channel.OpExpire || p.Base < 0 || p.Base > len(r.b) {
 		return nil, 0, errDamaged
 	}
 	p.Data = append([]byte{}, r.b...)

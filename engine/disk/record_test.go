@@ -17,6 +17,7 @@ func pubs() []*channel.Publication {
 		{Op: channel.OpExpire, Key: "k", ContentType: "text/plain", Tags: map[string]string{"b": "1", "a": ""}},
 		{Data: []byte("x"), Tags: map[string]string{}, Info: &channel.ClientInfo{User: "u", Client: "c", ConnInfo: []byte("{}"), ChanInfo: []byte{}}},
 		{Info: &channel.ClientInfo{}},
+		{Op: channel.OpPut, Key: "k", Data: []byte("123"), Score: -7, Base: 2, Expires: 1_790_000_000_000},
 	}
 }
 

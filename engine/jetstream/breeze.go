@@ -57,7 +57,7 @@ func (b *breeze) subject(name string) string {
 func (b *breeze) publish(r *channel.PublishRequest) (channel.Ack, error) {
 	f := frame{
 		kind: kindPublication, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
-		origin: b.engine.origin, time: time.Now().UnixMilli(),
+		origin: b.engine.origin, time: time.Now().UnixMilli(), expires: r.Expires,
 	}
 	m := &nats.Msg{Subject: b.subject(r.Channel), Data: f.encode()}
 	if err := b.engine.fits(m); err != nil {
@@ -111,7 +111,8 @@ func (b *breeze) handLocked(f *feed, fr *frame) channel.Position {
 	}
 	b.engine.sink.Deliver(&channel.Publication{
 		Channel: f.name, Position: at, Prev: f.mu.last,
-		Data: fr.data, ContentType: fr.contentType, Tags: fr.tags, Info: fr.info, Time: fr.time,
+		Data: fr.data, ContentType: fr.contentType, Tags: fr.tags, Info: fr.info,
+		Time: fr.time, Expires: fr.expires,
 	})
 	f.mu.last = at.Offset
 	return at

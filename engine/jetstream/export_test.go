@@ -56,6 +56,9 @@ type Frame struct {
 	Tags        map[string]string
 	Info        *channel.ClientInfo
 	Data        []byte
+	Expires     int64
+	Score       int64
+	Base        int
 }
 
 // Encode returns the bytes of a frame.
@@ -63,6 +66,7 @@ func Encode(f Frame) []byte {
 	fr := frame{
 		kind: kind(f.Kind), op: f.Op, key: f.Key, last: f.Last, prev: f.Prev, due: f.Due, origin: f.Origin, time: f.Time,
 		contentType: f.ContentType, tags: f.Tags, info: f.Info, data: f.Data,
+		expires: f.Expires, score: f.Score, base: f.Base,
 	}
 	return fr.encode()
 }
@@ -73,6 +77,7 @@ func Decode(b []byte) (Frame, error) {
 	return Frame{
 		Kind: uint8(f.kind), Op: f.op, Key: f.key, Last: f.last, Prev: f.prev, Due: f.due, Origin: f.origin, Time: f.time,
 		ContentType: f.contentType, Tags: f.tags, Info: f.info, Data: f.data,
+		Expires: f.expires, Score: f.score, Base: f.base,
 	}, err
 }
 

@@ -52,6 +52,10 @@ type frame struct {
 	tags        map[string]string
 	info        *channel.ClientInfo
 	data        []byte
+	// expires, score and base are those of the publication.
+	expires int64
+	score   int64
+	base    int
 }
 
 // The flags say which fields a frame has. Fields come in this order.
@@ -68,6 +72,9 @@ const (
 	hasInfo
 	hasConnInfo
 	hasChanInfo
+	hasExpires
+	hasScore
+	hasBase
 	knownFlags = 1<<iota - 1
 )
 
@@ -99,6 +106,9 @@ func (f *frame) flags() (flags uint64) {
 		set(hasConnInfo, f.info.ConnInfo != nil)
 		set(hasChanInfo, f.info.ChanInfo != nil)
 	}
+	set(hasExpires, f.expires != 0)
+	set(hasScore, f.score != 0)
+	set(hasBase, f.base != 0)
 	return flags
 }
 
@@ -144,6 +154,15 @@ func (f *frame) encode() []byte {
 	if flags&hasChanInfo != 0 {
 		b = appendText(b, string(f.info.ChanInfo))
 	}
+	if flags&hasExpires != 0 {
+		b = binary.AppendUvarint(b, uint64(f.expires))
+	}
+	if flags&hasScore != 0 {
+		b = binary.AppendVarint(b, f.score)
+	}
+	if flags&hasBase != 0 {
+		b = binary.AppendUvarint(b, uint64(f.base))
+	}
 	return append(b, f.data...)
 }
 
@@ -172,6 +191,9 @@ func decode(b []byte) (frame, error) {
 	r.fields(&f, flags)
 	if r.err != nil {
 		return frame{}, r.err
+	}
+	if f.base < 0 || f.base > len(r.b) {
+		return frame{}, errFrame
 	}
 	f.data = r.b
 	return f, nil
@@ -221,6 +243,15 @@ func (r *reader) fields(f *frame, flags uint64) {
 			f.info.ChanInfo = []byte(r.text())
 		}
 	}
+	if flags&hasExpires != 0 {
+		f.expires = int64(r.number())
+	}
+	if flags&hasScore != 0 {
+		f.score = r.signed()
+	}
+	if flags&hasBase != 0 {
+		f.base = int(r.number())
+	}
 }
 
 func (r *reader) tags(f *frame) {
@@ -238,6 +269,16 @@ func (r *reader) tags(f *frame) {
 
 func (r *reader) number() uint64 {
 	n, size := binary.Uvarint(r.b)
+	if r.err != nil || size <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
+func (r *reader) signed() int64 {
+	n, size := binary.Varint(r.b)
 	if r.err != nil || size <= 0 {
 		r.fail()
 		return 0

@@ -29,6 +29,7 @@ func frames() map[string]jetstream.Frame {
 		"tick":    {Kind: 5},
 		"put":     {Kind: 1, Op: channel.OpPut, Key: "k", Prev: 300, Due: 1_790_000_000_000, Time: 1_780_000_000_000, Data: []byte("1")},
 		"expire":  {Kind: 1, Op: channel.OpExpire, Key: "k", Prev: 301, Time: 1},
+		"score":   {Kind: 1, Op: channel.OpPut, Key: "k", Score: -7, Base: 2, Expires: 1_790_000_000_000, Data: []byte("123")},
 		"fleet":   {Kind: 1, Origin: 0x0102030405060708, Time: 1_780_000_000_000, Data: []byte("1")},
 	}
 }

@@ -53,6 +53,6 @@ func (m *message) publication(name, epoch string, prev uint64) *channel.Publicat
 	return &channel.Publication{
 		Channel: name, Position: channel.Position{Epoch: epoch, Offset: m.sequence}, Prev: prev,
 		Op: m.op, Key: m.key, Data: m.data, ContentType: m.contentType, Tags: m.tags, Info: m.info,
-		Time: m.when(),
+		Time: m.when(), Expires: m.expires, Score: m.score, Base: m.base,
 	}
 }

@@ -51,6 +51,7 @@ func (e *Engine) Publish(ctx context.Context, r *channel.PublishRequest) (channe
 	}
 	f := frame{
 		kind: kindPublication, op: r.Op, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
+		expires: r.Expires,
 	}
 	m := nats.NewMsg(s.subject(r.Channel))
 	m.Data = f.encode()

@@ -70,6 +70,7 @@ func (b *book) put(ctx context.Context, r *channel.PublishRequest) (channel.Ack,
 	f := frame{
 		kind: kindPublication, op: r.Op, key: r.Key,
 		contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
+		expires: r.Expires, score: r.Score, base: r.Base,
 	}
 	ttl := r.TTL
 	if ttl == 0 {

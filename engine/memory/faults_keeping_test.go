@@ -341,6 +341,9 @@ func stateFaults() []fault {
 				return b.Engine.Publish(ctx, r)
 			}
 		}, []string{"state/put-and-delete"}},
+		{"the score of a put is lost", func(b *bent) {
+			b.requests(func(r *channel.PublishRequest) { r.Score = 0 })
+		}, []string{"state/whole-entry", "refuse/wrong-kind"}},
 		{"entries do not end", func(b *bent) {
 			b.policies(func(p *channel.Policy) { p.KeyTTL = 0 })
 		}, []string{"state/expire", "state/expire-unseen", "state/lifetimes", "cas/expect"}},

@@ -70,6 +70,7 @@ func (e *Engine) publish(t turn, r *channel.PublishRequest) (channel.Ack, error)
 	k := e.next(t)
 	k.Op, k.Key = r.Op, r.Key
 	k.Data, k.ContentType, k.Tags, k.Info = r.Data, r.ContentType, r.Tags, r.Info
+	k.Expires, k.Score, k.Base = r.Expires, r.Score, r.Base
 	if !fleeting(p) {
 		k.Data = compact(k.Data)
 	}
