@@ -1,10 +1,8 @@
 package conversation
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"myelin/auth"
 	"myelin/channel"
@@ -282,93 +280,6 @@ func (c *Conversation) subRefresh(id uint32, r *protocol.SubRefreshRequest) erro
 	expires, ttl := lifetime(grant.ExpiresAt, time.Now().Unix())
 	c.send(&protocol.Reply{Id: id, SubRefresh: &protocol.SubRefreshResult{Expires: expires, Ttl: ttl}})
 	return nil
-}
-
-// rpc answers the methods of Myelin itself. Each takes and returns JSON.
-func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
-	var out any
-	var err error
-	switch r.Method {
-	case "myelin.publish":
-		out, err = c.rpcPublish(r.Data)
-	case "myelin.time":
-		out = struct {
-			TimeMs int64 `json:"time_ms"`
-		}{time.Now().UnixMilli()}
-	case "myelin.channels":
-		out, err = c.rpcChannels(r.Data)
-	default:
-		err = channel.ErrMethodNotFound.With("rpc knows myelin.publish, myelin.time and myelin.channels")
-	}
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(out)
-	if err != nil {
-		return channel.ErrInternal.Wrap(err)
-	}
-	c.send(&protocol.Reply{Id: id, Rpc: &protocol.RPCResult{Data: b}})
-	return nil
-}
-
-// publishAck is the answer of rpc("myelin.publish").
-type publishAck struct {
-	Epoch     string `json:"epoch"`
-	Offset    uint64 `json:"offset"`
-	Duplicate bool   `json:"duplicate"`
-}
-
-func (c *Conversation) rpcPublish(data []byte) (*publishAck, error) {
-	var r struct {
-		Channel string            `json:"channel"`
-		Data    json.RawMessage   `json:"data"`
-		ID      string            `json:"id"`
-		Tags    map[string]string `json:"tags"`
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\"}: " + err.Error())
-	}
-	// What goes out to JSON clients as text must be text; the JSON decoder
-	// does not look into what it passes on as it is.
-	if !utf8.Valid(r.Data) {
-		return nil, channel.ErrBadRequest.With("myelin.publish takes JSON, and JSON is UTF-8")
-	}
-	ack, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags})
-	if err != nil {
-		return nil, err
-	}
-	return &publishAck{ack.Epoch, ack.Offset, ack.Duplicate}, nil
-}
-
-// maxListed is how many channels rpc("myelin.channels") lists.
-const maxListed = 1000
-
-func (c *Conversation) rpcChannels(data []byte) (any, error) {
-	if !c.host.opts.Introspect {
-		return nil, channel.ErrPermissionDenied.With("clients may list channels only with --dev; the HTTP API's \"channels\" always can")
-	}
-	var r struct {
-		Pattern string `json:"pattern"`
-	}
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, channel.ErrBadRequest.With("myelin.channels takes {\"pattern\"}: " + err.Error())
-		}
-	}
-	type entry struct {
-		NumClients int `json:"num_clients"`
-	}
-	out := make(map[string]entry)
-	found, err := c.host.hub.Channels(c.host.ctx, r.Pattern, maxListed)
-	if err != nil {
-		return nil, err
-	}
-	for name, n := range found {
-		out[name] = entry{n}
-	}
-	return struct {
-		Channels map[string]entry `json:"channels"`
-	}{out}, nil
 }
 
 // identify checks a connection token.

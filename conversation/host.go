@@ -38,6 +38,7 @@ type Host struct {
 	ctx  context.Context
 	// nobody is the identity of every client without a token.
 	nobody auth.Identity
+	rpcs   map[string]func(*Conversation, []byte) (any, error)
 
 	mu struct {
 		sync.RWMutex
@@ -52,7 +53,7 @@ func NewHost(ctx context.Context, o Options) *Host {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Host{opts: o, hub: o.Hub, ctx: ctx, nobody: auth.Identity{Anonymous: true}}
+	h := &Host{opts: o, hub: o.Hub, ctx: ctx, nobody: auth.Identity{Anonymous: true}, rpcs: rpcs()}
 	h.mu.emulated = make(map[string]*Conversation)
 	if bus := o.Hub.Options().Bus; bus != nil {
 		bus.Answer(topicEmulate, h.answerEmulate)

@@ -1,0 +1,106 @@
+package conversation
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"myelin/channel"
+	"myelin/protocol"
+)
+
+// rpcs is the methods of Myelin itself by name. Each takes and returns JSON.
+func rpcs() map[string]func(*Conversation, []byte) (any, error) {
+	return map[string]func(*Conversation, []byte) (any, error){
+		"myelin.channels": (*Conversation).rpcChannels,
+		"myelin.publish":  (*Conversation).rpcPublish,
+		"myelin.time":     (*Conversation).rpcTime,
+	}
+}
+
+// rpc answers one of the methods.
+func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
+	method := c.host.rpcs[r.Method]
+	if method == nil {
+		return channel.ErrMethodNotFound.With("rpc knows " + strings.Join(slices.Sorted(maps.Keys(c.host.rpcs)), ", "))
+	}
+	out, err := method(c, r.Data)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return channel.ErrInternal.Wrap(err)
+	}
+	c.send(&protocol.Reply{Id: id, Rpc: &protocol.RPCResult{Data: b}})
+	return nil
+}
+
+func (c *Conversation) rpcTime([]byte) (any, error) {
+	return struct {
+		TimeMs int64 `json:"time_ms"`
+	}{time.Now().UnixMilli()}, nil
+}
+
+// publishAck is the answer of rpc("myelin.publish").
+type publishAck struct {
+	Epoch     string `json:"epoch"`
+	Offset    uint64 `json:"offset"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+func (c *Conversation) rpcPublish(data []byte) (any, error) {
+	var r struct {
+		Channel string            `json:"channel"`
+		Data    json.RawMessage   `json:"data"`
+		ID      string            `json:"id"`
+		Tags    map[string]string `json:"tags"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\"}: " + err.Error())
+	}
+	// What goes out to JSON clients as text must be text; the JSON decoder
+	// does not look into what it passes on as it is.
+	if !utf8.Valid(r.Data) {
+		return nil, channel.ErrBadRequest.With("myelin.publish takes JSON, and JSON is UTF-8")
+	}
+	ack, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags})
+	if err != nil {
+		return nil, err
+	}
+	return &publishAck{ack.Epoch, ack.Offset, ack.Duplicate}, nil
+}
+
+// maxListed is how many channels rpc("myelin.channels") lists.
+const maxListed = 1000
+
+func (c *Conversation) rpcChannels(data []byte) (any, error) {
+	if !c.host.opts.Introspect {
+		return nil, channel.ErrPermissionDenied.With("clients may list channels only with --dev; the HTTP API's \"channels\" always can")
+	}
+	var r struct {
+		Pattern string `json:"pattern"`
+	}
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return nil, channel.ErrBadRequest.With("myelin.channels takes {\"pattern\"}: " + err.Error())
+		}
+	}
+	type entry struct {
+		NumClients int `json:"num_clients"`
+	}
+	out := make(map[string]entry)
+	found, err := c.host.hub.Channels(c.host.ctx, r.Pattern, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range found {
+		out[name] = entry{n}
+	}
+	return struct {
+		Channels map[string]entry `json:"channels"`
+	}{out}, nil
+}
