@@ -144,10 +144,13 @@ func (n *Network) Ready(ctx context.Context) error {
 	defer step.Stop()
 	for {
 		err := n.present(ctx)
-		if err == nil {
-			var final bool
-			if final, err = n.settle(ctx); final {
-				return err
+		if err == nil || n.leaves() {
+			final, unsettled := n.settle(ctx)
+			if final {
+				return unsettled
+			}
+			if err == nil {
+				err = unsettled
 			}
 		}
 		// Who has another's name may well be answered, and must not stay.

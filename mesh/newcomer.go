@@ -46,8 +46,9 @@ type newcomer struct {
 	stays atomic.Bool
 	// since is when the cluster was first seen to be full; nil for not.
 	since atomic.Pointer[time.Time]
-	// gone says that this node was taken out of the members.
-	gone atomic.Bool
+	// leaves says that this node has asked to be taken out of the members. The
+	// answer may get lost: who leads them stops with his own departure.
+	leaves atomic.Bool
 }
 
 // arrive notes in the directory that a node starts with nothing. It returns nil
@@ -100,7 +101,7 @@ func (n *Network) settle(ctx context.Context) (final bool, err error) {
 	noPlace := channel.ErrConflict.With(fmt.Sprintf("the cluster stores on %s and cluster.storage_nodes is %d: set cluster.storage: false on this node, "+
 		"or give it the name of the node whose place it takes (and an empty data directory)", strings.Join(others, ", "), n.options.StorageNodes))
 	switch {
-	case self < 0 && full && (c.gone.Load() || waited > newcomerPatience):
+	case self < 0 && full && (c.leaves.Load() || waited > newcomerPatience):
 		return true, noPlace
 	case self < 0:
 		return false, channel.ErrUnavailable.With("the nodes with storage have not taken this one in yet")
@@ -116,11 +117,17 @@ func (n *Network) settle(ctx context.Context) (final bool, err error) {
 	if holds {
 		return false, n.stay()
 	}
+	c.leaves.Store(true)
 	if err := n.remove(ctx); err != nil {
 		return false, err
 	}
-	c.gone.Store(true)
 	return true, noPlace
+}
+
+// leaves reports whether this node has asked to be taken out of the members,
+// after which its storage may not answer any more.
+func (n *Network) leaves() bool {
+	return n.embedded != nil && n.embedded.newcomer != nil && n.embedded.newcomer.leaves.Load()
 }
 
 // wait returns for how long the cluster has been full.
