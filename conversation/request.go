@@ -14,6 +14,7 @@ import (
 	"myelin/channel"
 	"myelin/hub"
 	"myelin/protocol"
+	"myelin/socket"
 )
 
 // Query parameters of a request that begins a conversation.
@@ -105,15 +106,6 @@ type MethodError string
 // Error says what would be right.
 func (e MethodError) Error() string { return "method not allowed: use " + string(e) }
 
-// UpgradeError refuses a request that must ask for another protocol, which it
-// names.
-type UpgradeError string
-
-// Error says what would be right.
-func (e UpgradeError) Error() string {
-	return "this endpoint wants a request to upgrade to " + string(e)
-}
-
 // errTimeout refuses a request whose body did not come.
 var errTimeout = errors.New("the request's body did not come in time")
 
@@ -168,7 +160,7 @@ func Refuse(w http.ResponseWriter, err error) {
 	h := w.Header()
 	d, isDisconnect := errors.AsType[hub.Disconnect](err)
 	method, isMethod := errors.AsType[MethodError](err)
-	upgrade, isUpgrade := errors.AsType[UpgradeError](err)
+	upgrade, isUpgrade := errors.AsType[*socket.Refusal](err)
 	switch {
 	case isDisconnect:
 		body.Error.Code, body.Error.Message = d.Code, d.Reason
@@ -178,10 +170,11 @@ func Refuse(w http.ResponseWriter, err error) {
 		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
 		status = http.StatusMethodNotAllowed
 	case isUpgrade:
-		h.Set("Upgrade", string(upgrade))
-		h.Set("Connection", "Upgrade")
-		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
-		status = http.StatusUpgradeRequired
+		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), upgrade.Reason
+		if upgrade.Status == http.StatusBadRequest {
+			body.Error.Message = channel.ErrBadRequest.With(upgrade.Reason).Message
+		}
+		status = upgrade.Status
 	case errors.Is(err, errTimeout):
 		body.Error.Code, body.Error.Message = uint32(channel.CodeBadRequest), err.Error()
 		status = http.StatusRequestTimeout

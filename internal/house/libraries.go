@@ -17,7 +17,7 @@ type library struct {
 
 // libraries is the whole list: a module that is not here may not be imported.
 var libraries = []library{
-	{prefix: "github.com/gobwas/ws", rooms: []string{"door/websocket", "client", "bench"}},
+	{prefix: "github.com/gobwas/ws", rooms: []string{"socket", "client", "bench"}, testRooms: []string{"door/websocket"}},
 	{prefix: "github.com/centrifugal/protocol", rooms: []string{"protocol"}},
 	{prefix: "google.golang.org/protobuf", rooms: []string{"protocol"}},
 	{prefix: "github.com/prometheus", rooms: []string{"observe"}},
@@ -27,7 +27,7 @@ var libraries = []library{
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
 	{prefix: "github.com/cockroachdb/pebble", rooms: []string{"engine/disk"}},
 	{prefix: "github.com/nats-io", rooms: []string{"mesh", "engine/jetstream", "edge"}},
-	{prefix: "golang.org/x/sys", rooms: []string{"door/websocket", "bench"}},
+	{prefix: "golang.org/x/sys", rooms: []string{"socket", "bench"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},
 	{prefix: "go.uber.org/goleak", testOnly: true},
 	{prefix: "github.com/rogpeppe/go-internal", testOnly: true},

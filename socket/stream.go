@@ -1,4 +1,4 @@
-package websocket
+package socket
 
 import (
 	"context"
@@ -40,12 +40,12 @@ type stream struct {
 	leaving atomic.Bool
 }
 
-func newStream(d *Door, b bytestream) *stream {
-	return &stream{client: client{door: d}, Pipe: pipe.New(pipeBytes), bytes: b}
+func newStream(d *Server, b bytestream) *stream {
+	return &stream{client: client{server: d}, Pipe: pipe.New(pipeBytes), bytes: b}
 }
 
 // serve lives as long as the connection.
-func (s *stream) serve(o *opening) {
+func (s *stream) serve(o *Opening) {
 	var writer sync.WaitGroup
 	writer.Go(s.write)
 	defer func() {
@@ -53,9 +53,9 @@ func (s *stream) serve(o *opening) {
 		s.Pipe.Close()
 		s.bytes.close()
 		writer.Wait()
-		s.door.conns.Done()
+		s.server.conns.Done()
 	}()
-	going := s.open(s, o) == nil
+	going := s.open(s, o)
 	if going && len(o.early) > 0 {
 		going = s.feed(o.early)
 	}
@@ -79,7 +79,7 @@ func (s *stream) write() {
 			s.bytes.leave()
 			return
 		}
-		s.door.metrics.BytesOut.Add(int64(len(b)))
+		s.server.out.Add(int64(len(b)))
 		if err := s.bytes.write(b, writeTimeout); err != nil {
 			s.Pipe.Close()
 			s.bytes.close()

@@ -1,4 +1,4 @@
-package websocket
+package socket
 
 import "github.com/gobwas/ws"
 
@@ -54,12 +54,4 @@ func ParseHeader(b []byte) (Header, bool, error) {
 		return out, ok, err
 	}
 	return out, ok, nil
-}
-
-// AppendFrame and AppendClose encode frames of the server.
-func AppendFrame(op byte, payload []byte) []byte { return appendFrame(nil, ws.OpCode(op), payload) }
-
-// AppendClose encodes a close frame.
-func AppendClose(code uint16, reason string) []byte {
-	return appendClose(nil, ws.StatusCode(code), reason)
 }

@@ -1,4 +1,4 @@
-package websocket
+package socket
 
 import (
 	"encoding/binary"
@@ -184,8 +184,20 @@ func (a *assembler) textSoFar(last bool) bool {
 	return true
 }
 
-// appendFrame appends an unmasked, unfragmented frame, as a server sends it.
-func appendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
+// Op is what a frame carries.
+type Op = ws.OpCode
+
+// What a dialogue sends.
+const (
+	Text   = ws.OpText
+	Binary = ws.OpBinary
+)
+
+// StatusTryAgainLater is in the registry of RFC 6455 section 11.7.
+const StatusTryAgainLater = 1013
+
+// AppendFrame appends an unmasked, unfragmented frame, as a server sends it.
+func AppendFrame(dst []byte, op Op, payload []byte) []byte {
 	dst = append(dst, 0x80|byte(op))
 	switch n := len(payload); {
 	case n < 126:
@@ -198,32 +210,32 @@ func appendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// appendClose appends a close frame.
-func appendClose(dst []byte, code ws.StatusCode, reason string) []byte {
+// AppendClose appends a close frame. A reason that is too long for one is cut.
+func AppendClose(dst []byte, code uint32, reason string) []byte {
 	reason = reason[:min(len(reason), ws.MaxControlFramePayloadSize-2)]
 	for !utf8.ValidString(reason) {
 		reason = reason[:len(reason)-1]
 	}
 	body := binary.BigEndian.AppendUint16(nil, uint16(code))
-	return appendFrame(dst, ws.OpClose, append(body, reason...))
+	return AppendFrame(dst, ws.OpClose, append(body, reason...))
 }
 
 // answerClose returns the close frame that answers a client's (section 5.5.1).
 func answerClose(payload []byte) []byte {
 	if len(payload) == 0 {
-		return appendFrame(nil, ws.OpClose, nil)
+		return AppendFrame(nil, ws.OpClose, nil)
 	}
 	if len(payload) == 1 {
-		return appendClose(nil, ws.StatusProtocolError, "a close code has two bytes")
+		return AppendClose(nil, uint32(ws.StatusProtocolError), "a close code has two bytes")
 	}
 	code := ws.StatusCode(binary.BigEndian.Uint16(payload))
 	switch {
 	case !mayBeSent(code):
-		return appendClose(nil, ws.StatusProtocolError, "no such close code")
+		return AppendClose(nil, uint32(ws.StatusProtocolError), "no such close code")
 	case !utf8.Valid(payload[2:]):
-		return appendClose(nil, ws.StatusInvalidFramePayloadData, "the close reason is not valid UTF-8")
+		return AppendClose(nil, uint32(ws.StatusInvalidFramePayloadData), "the close reason is not valid UTF-8")
 	}
-	return appendClose(nil, code, "")
+	return AppendClose(nil, uint32(code), "")
 }
 
 // mayBeSent reports whether a close code may stand in a frame (section 7.4).

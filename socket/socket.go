@@ -1,4 +1,4 @@
-package websocket
+package socket
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ type socket struct {
 	leaving atomic.Bool
 	refused bool
 	// opening is what came with the request, until it has been handled.
-	opening *opening
+	opening *Opening
 	// turn is held by the waiting goroutine, or by the worker that it waits
 	// for; going is the worker's answer.
 	turn  sync.Mutex
@@ -31,7 +31,7 @@ type socket struct {
 }
 
 // newSocket returns a socket for a connection that is bare TCP.
-func newSocket(d *Door, conn net.Conn, o *opening) (*socket, bool) {
+func newSocket(d *Server, conn net.Conn, o *Opening) (*socket, bool) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil, false
@@ -40,7 +40,7 @@ func newSocket(d *Door, conn net.Conn, o *opening) (*socket, bool) {
 	if err != nil {
 		return nil, false
 	}
-	s := &socket{client: client{door: d}, tcp: tcp, raw: raw, opening: o}
+	s := &socket{client: client{server: d}, tcp: tcp, raw: raw, opening: o}
 	s.turn.Lock()
 	return s, true
 }
@@ -48,13 +48,13 @@ func newSocket(d *Door, conn net.Conn, o *opening) (*socket, bool) {
 // serve lives as long as the connection. It only waits: all that could make
 // its stack grow is done by workers.
 func (s *socket) serve() {
-	going := s.door.workers.do(s)
+	going := s.server.workers.do(s)
 	for going && s.raw.Read(readable) == nil {
-		going = s.door.workers.do(s)
+		going = s.server.workers.do(s)
 	}
 	s.done()
 	_ = s.tcp.Close()
-	s.door.conns.Done()
+	s.server.conns.Done()
 }
 
 // work opens the conversation the first time, and reads what there is the
@@ -62,11 +62,7 @@ func (s *socket) serve() {
 func (s *socket) work(buf []byte) bool {
 	if o := s.opening; o != nil {
 		s.opening = nil
-		if s.open(s, o) != nil {
-			s.refused = true
-			return true
-		}
-		s.refused = len(o.early) > 0 && !s.feed(o.early)
+		s.refused = !s.open(s, o) || len(o.early) > 0 && !s.feed(o.early)
 		return true
 	}
 	r := reading{buf: buf}
@@ -152,14 +148,14 @@ func (s *socket) WriteNow(p []byte) (int, error) {
 	n := w.n
 	w.p = nil
 	writings.Put(w)
-	s.door.metrics.BytesOut.Add(int64(n))
+	s.server.out.Add(int64(n))
 	return n, err
 }
 
 // NotifyWritable is hub.Conn's. A transient goroutine waits, so that a
 // connection that keeps up costs none.
 func (s *socket) NotifyWritable(ready func()) {
-	s.door.conns.Go(func() {
+	s.server.conns.Go(func() {
 		// The poller tells of edges only: one that came before it was armed
 		// is found by asking the socket itself.
 		_ = s.raw.Write(writable)
