@@ -14,6 +14,9 @@ func (h *Hub) Publish(ctx context.Context, r *channel.PublishRequest) (channel.A
 	if err != nil {
 		return channel.Ack{}, err
 	}
+	if ns.Gate != nil {
+		return channel.Ack{}, errGated(ns)
+	}
 	return h.publish(ctx, ns, r)
 }
 

@@ -91,6 +91,8 @@ type Namespace struct {
 	// Recover makes every subscription recoverable; without it the client has
 	// to ask. It needs a policy that keeps history.
 	Recover bool
+	// Gate keeps the channels; nil for those that clients publish on.
+	Gate Gate
 	// PositionCheck is how often a topic is compared with the engine's top;
 	// 30 s by default, negative is never.
 	PositionCheck time.Duration

@@ -264,6 +264,7 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 	}
 	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason, Data: bye}})
 	for _, sb := range subs {
+		sb.exit()
 		s.hub.release(sb.topic) // last, because it may wait for the engine
 	}
 }
@@ -311,6 +312,9 @@ func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (chann
 	ns, err := s.hub.Namespace(r.Channel)
 	if err != nil {
 		return channel.Ack{}, err
+	}
+	if ns.Gate != nil {
+		return channel.Ack{}, errGated(ns)
 	}
 	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
 		return channel.Ack{}, err

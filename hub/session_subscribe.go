@@ -99,7 +99,11 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	if err != nil {
 		return nil, err
 	}
-	if !r.Granted {
+	if ns.Gate != nil {
+		if err := ns.Gate.Enter(ctx, s, r.Channel, r.Granted); err != nil {
+			return nil, err
+		}
+	} else if !r.Granted {
 		if err := s.may(auth.VerbSubscribe, ns, r.Channel, r.Grant != nil); err != nil {
 			return nil, err
 		}
@@ -211,6 +215,7 @@ func (s *Session) leave(sb *sub, why Unsubscribe) bool {
 	}
 	s.mu.Unlock()
 	if settled {
+		sb.exit()
 		s.hub.release(sb.topic)
 	}
 	return true
@@ -222,6 +227,7 @@ func (sn *Subscription) Live(reply []byte) {
 	sb := sn.sub
 	sb.session.shard.push(message{kind: msgLive, sub: sb, bytes: reply, offset: sn.Position.Offset})
 	sb.topic.announce(sb)
+	sb.enter()
 }
 
 // Cancel ends a subscription that is not to become live.

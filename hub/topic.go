@@ -33,6 +33,8 @@ type topic struct {
 		members                   map[string]*channel.ClientInfo
 		// shards counts the subscriptions of each shard.
 		shards []int32
+		// taps want to know when there is something new.
+		taps []*tap
 		// watchers counts the subscriptions that want joins and leaves.
 		watchers int
 	}
@@ -225,6 +227,7 @@ func (t *topic) subscribers() int {
 // advanceLocked makes p the newest publication of the topic.
 func (t *topic) advanceLocked(p *channel.Publication) {
 	t.mu.top = p.Position
+	t.pokeLocked()
 	if t.ns.Policy.Recoverable() {
 		t.mu.ring.add(p, min(maxRing, t.ns.Policy.HistorySize))
 	}
@@ -297,5 +300,6 @@ func (h *Hub) Lost(name string) {
 func (t *topic) breakLocked(pos channel.Position) {
 	t.mu.top = pos
 	t.mu.ring = ring{}
+	t.pokeLocked()
 	t.sendLocked(message{kind: msgInsufficient})
 }
