@@ -158,6 +158,11 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
 		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
 	}
+	wants, err := wishesOf(r.Data)
+	if err != nil {
+		return nil, err
+	}
+	wants.apply(&req)
 	if r.Token != "" && !by.server {
 		grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
 		if err != nil {
@@ -173,6 +178,7 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		sn.Cancel()
 		return nil, channel.ErrUnrecoverable.With("what came after the given position is not kept any more")
 	}
+	sn.Data = wants.granted(sn)
 	return sn, nil
 }
 

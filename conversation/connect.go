@@ -269,6 +269,7 @@ func position(name string, r *protocol.SubscribeRequest) *protocol.SubscribeRequ
 	if r != nil {
 		q.Recover, q.Epoch, q.Offset = r.Recover, r.Epoch, r.Offset
 		q.Recoverable, q.Positioned, q.JoinLeave = r.Recoverable, r.Positioned, r.JoinLeave
+		q.Data = r.Data
 	}
 	return q
 }

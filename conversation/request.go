@@ -128,12 +128,16 @@ func OneWayRequest(f protocol.Format, opening []byte, query url.Values) (*protoc
 	if r.Token == "" {
 		r.Token = query.Get(paramToken)
 	}
+	wants, err := wishesByQuery(query)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range query[paramChannel] {
 		if r.Subs == nil {
 			r.Subs = make(map[string]*protocol.SubscribeRequest)
 		}
 		if r.Subs[name] == nil {
-			r.Subs[name] = &protocol.SubscribeRequest{Recoverable: true} // it cannot say so
+			r.Subs[name] = &protocol.SubscribeRequest{Recoverable: true, Data: wants} // it cannot say so
 		}
 	}
 	return r, nil

@@ -48,6 +48,7 @@ type sub struct {
 	index int    // place in its list
 	last  uint64 // offset of the newest publication handed over
 	held  []*delivery
+	pace  *pacing // nil for who gets everything
 	// ended is the word that it is gone, while its reply has not gone out.
 	ended *Event
 }
@@ -70,6 +71,15 @@ type SubscribeRequest struct {
 	// namespace can.
 	Recoverable bool
 	JoinLeave   bool
+	// Rate, where it is not 0, asks for a conflated subscription: of what comes
+	// only the newest of each key, each key at most so many times a second. The
+	// last one always arrives. A log channel has one key. Nodes of an older
+	// version know neither this nor Last, and are not told where they are not
+	// used.
+	Rate float64 `json:",omitzero"`
+	// Last asks for the newest publication to begin with, unless Recover asks
+	// for more.
+	Last bool `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
 }
@@ -86,6 +96,8 @@ type Subscription struct {
 	Publications  []*channel.Publication
 	// Data is the token's word to the client, raw JSON. Nil for none.
 	Data []byte
+	// Rate is how many times a second it gets what is newest, 0 for everything.
+	Rate float64
 	// ExpiresAt is when it ends unless refreshed, in Unix seconds; 0 is never.
 	ExpiresAt int64
 
@@ -108,6 +120,9 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 			return nil, err
 		}
 	}
+	if err := r.check(ns); err != nil {
+		return nil, err
+	}
 	sb := newSub(s, ns, &r)
 	sb.name = s.hub.topics.intern(r.Channel)
 	if err := s.claim(sb); err != nil {
@@ -120,7 +135,7 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	}
 	out := &Subscription{
 		sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover,
-		ExpiresAt: sb.expiresAt, Data: r.Options.Data,
+		ExpiresAt: sb.expiresAt, Data: r.Options.Data, Rate: r.Rate,
 	}
 	if !s.settle(sb) {
 		t.detach(sb, Unsubscribe{})
@@ -130,11 +145,9 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 		}
 		return nil, channel.ErrPermissionDenied.With("the subscription was ended while it was being made")
 	}
-	if r.Recover && sb.recoverable {
-		if err := s.hub.recover(ctx, t, r.Since, out); err != nil {
-			s.leave(sb, Unsubscribe{})
-			return nil, err
-		}
+	if err := s.hub.begin(ctx, &r, out); err != nil {
+		s.leave(sb, Unsubscribe{})
+		return nil, err
 	}
 	if !ns.Policy.Recoverable() {
 		out.Position = channel.Position{}
@@ -143,10 +156,19 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	return out, nil
 }
 
+// check refuses what no subscription of the namespace can be.
+func (r *SubscribeRequest) check(ns *Namespace) error {
+	if r.Last && !ns.Policy.Recoverable() {
+		return channel.ErrNotAvailable.With("there is no last publication: history is off in namespace \"" + ns.Policy.Namespace + "\"")
+	}
+	return checkRate(r.Rate)
+}
+
 // newSub returns a subscription with what the namespace, the token and the
 // client say of it, in the order of their weight.
 func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 	sb := &sub{session: s, serverSide: r.ServerSide, grant: r.Grant}
+	sb.pace = newPacing(sb, r.Rate)
 	if r.Grant != nil {
 		r.Options = r.Grant.SubOptions
 		sb.expiresAt = r.Grant.ExpiresAt

@@ -56,6 +56,7 @@ type shard struct {
 
 	// What follows is the goroutine's own.
 	wheel   *wheel.Wheel[*Session]
+	paces   *wheel.Wheel[*sub]
 	spare   []message
 	touched []*part
 	dirty   []*Session
@@ -66,6 +67,7 @@ type shard struct {
 func newShard(h *Hub, number int) *shard {
 	s := &shard{hub: h, number: number, wake: make(chan struct{}, 1)}
 	s.wheel = wheel.New(timerTick, s.tick)
+	s.paces = wheel.New(paceTick, s.paceDue)
 	return s
 }
 
@@ -118,7 +120,7 @@ func (s *shard) run() {
 	defer timer.Stop()
 	for !s.stopped {
 		var due <-chan time.Time
-		if wait, ok := s.wheel.Next(); ok {
+		if wait, ok := s.next(); ok {
 			timer.Reset(wait)
 			due = timer.C
 		}
@@ -129,9 +131,21 @@ func (s *shard) run() {
 			runtime.Gosched()
 		case <-due:
 		}
-		s.wheel.Advance(time.Now())
+		now := time.Now()
+		s.wheel.Advance(now)
+		s.paces.Advance(now)
 		s.round()
 	}
+}
+
+// next is how long until a timer is due, if there is one.
+func (s *shard) next() (time.Duration, bool) {
+	a, some := s.wheel.Next()
+	b, paced := s.paces.Next()
+	if some && (!paced || a < b) {
+		return a, true
+	}
+	return b, paced
 }
 
 // round handles what is queued now and writes what came of it.

@@ -41,9 +41,10 @@ type part struct {
 	topic *topic
 	// lists holds the live subscriptions of shared forms, one list a form.
 	lists []formList
-	// private holds the live subscriptions of private forms, waiting those
-	// whose recovery is being read.
+	// private holds the live subscriptions of private forms, paced those that
+	// are conflated, waiting those whose recovery is being read.
 	private []*sub
+	paced   []*sub
 	waiting []*sub
 	// batch is what has come since the last fan-out.
 	batch []*delivery
@@ -61,11 +62,14 @@ func (p *part) empty() bool {
 			return false
 		}
 	}
-	return len(p.private) == 0 && len(p.waiting) == 0
+	return len(p.private) == 0 && len(p.paced) == 0 && len(p.waiting) == 0
 }
 
 // listOf returns the list a live subscription belongs to.
 func (p *part) listOf(sb *sub) *[]*sub {
+	if sb.pace != nil {
+		return &p.paced
+	}
 	if sb.session.private {
 		return &p.private
 	}
@@ -147,6 +151,9 @@ func (s *shard) fanout(p *part) {
 	for _, sb := range p.private {
 		delivered += s.each(sb, p.batch)
 	}
+	for _, sb := range p.paced {
+		delivered += s.pace(sb, p.batch)
+	}
 	for _, sb := range p.waiting {
 		sb.keep(p.batch)
 	}
@@ -201,16 +208,19 @@ func (s *shard) each(sb *sub, batch []*delivery) int {
 		if !sb.wants(&d.event) {
 			continue
 		}
-		var b []byte
-		if sb.session.private {
-			b = sb.session.form.AppendEvent(nil, &d.event)
-		} else {
-			b = d.encoded(sb.session.form)
-		}
-		s.queue(sb.session, b)
+		s.one(sb, d)
 		n++
 	}
 	return n
+}
+
+// one hands over one delivery.
+func (s *shard) one(sb *sub, d *delivery) {
+	if sb.session.private {
+		s.queue(sb.session, sb.session.form.AppendEvent(nil, &d.event))
+	} else {
+		s.queue(sb.session, d.encoded(sb.session.form))
+	}
 }
 
 // wants reports whether e is news to the subscription, and remembers it.
@@ -283,7 +293,11 @@ func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 	sb.state = subLive
 	sb.last = max(sb.last, seen)
 	add(p.listOf(sb), sb)
-	s.each(sb, held)
+	if sb.pace != nil {
+		s.pace(sb, held)
+	} else {
+		s.each(sb, held)
+	}
 }
 
 // detach forgets a subscription. What was delivered before it went is sent,
@@ -298,6 +312,7 @@ func (s *shard) detach(sb *sub, word *Event) {
 		remove(&p.waiting, sb)
 		sb.ended = word // not before its reply
 	case subLive:
+		s.hurry(sb)
 		remove(p.listOf(sb), sb)
 		fallthrough
 	default:
@@ -323,8 +338,12 @@ func (s *shard) insufficient(t *topic) {
 		gone = append(gone, p.lists[i].subs...)
 		p.lists[i].subs = nil
 	}
+	for _, sb := range p.paced {
+		s.hurry(sb)
+	}
 	gone = append(gone, p.private...)
-	p.private = nil
+	gone = append(gone, p.paced...)
+	p.private, p.paced = nil, nil
 	for _, sb := range p.waiting {
 		sb.lost, sb.held = true, nil
 	}
@@ -347,6 +366,7 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 		// From the back, because remove fills a place with the last one.
 		for _, sb := range slices.Backward(*list) {
 			if sb.last < offset {
+				s.hurry(sb)
 				remove(list, sb)
 				sb.state = subGone
 				gone = append(gone, sb)
@@ -357,6 +377,7 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 		behind(&p.lists[i].subs)
 	}
 	behind(&p.private)
+	behind(&p.paced)
 	t.ns.metrics.PositionFailures.Add(int64(len(gone)))
 	s.drop(gone)
 }

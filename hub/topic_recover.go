@@ -91,6 +91,38 @@ func (t *topic) detach(sb *sub, why Unsubscribe) {
 	t.ns.metrics.Subscriptions.Add(-1)
 }
 
+// begin fills in what a subscription begins with.
+func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription) error {
+	sb := out.sub
+	switch {
+	case r.Recover && sb.recoverable:
+		if err := h.recover(ctx, sb.topic, r.Since, out); err != nil {
+			return err
+		}
+		if sb.pace != nil {
+			out.Publications = newest(out.Publications)
+		}
+	case r.Last && !r.Recover:
+		return h.last(ctx, sb.topic, out)
+	}
+	return nil
+}
+
+// last fills in the newest publication. It may have come after the
+// subscription joined: the client then stands there.
+func (h *Hub) last(ctx context.Context, t *topic, out *Subscription) error {
+	r, err := h.engine.Read(ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Limit: 1, Reverse: true})
+	if err != nil {
+		return err
+	}
+	if len(r.Pubs) == 0 || r.Top.Epoch != out.Position.Epoch {
+		return nil
+	}
+	out.Publications = r.Pubs
+	out.Position.Offset = max(out.Position.Offset, r.Pubs[0].Offset)
+	return nil
+}
+
 // recover fills in what came after since, from the ring where it reaches back
 // far enough, else from the engine. A client may be ahead of this node, whose
 // feed lags behind what was read elsewhere.

@@ -85,6 +85,8 @@ type Namespace struct {
 	// PositionFailures counts subscribers found behind their channel, Repairs
 	// channels read again because their feed may have had a gap.
 	PositionFailures, Repairs *Counter
+	// Conflated counts deliveries that gave way to a newer one.
+	Conflated *Counter
 	// Channels and Subscriptions are those on this node now.
 	Channels, Subscriptions *Gauge
 }
@@ -108,6 +110,7 @@ func (m *Metrics) newNamespace(name string) *Namespace {
 		Unrecovered:      m.counter(nameUnrecovered, name),
 		PositionFailures: m.counter(namePositionFailures, name),
 		Repairs:          m.counter(nameRepairs, name),
+		Conflated:        m.counter(nameConflated, name),
 		Channels:         m.gauge(nameChannels, name),
 		Subscriptions:    m.gauge(nameSubscriptions, name),
 	}

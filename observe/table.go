@@ -33,6 +33,7 @@ const (
 	nameUnrecovered      = "myelin_unrecovered_total"
 	namePositionFailures = "myelin_position_failures_total"
 	nameRepairs          = "myelin_repairs_total"
+	nameConflated        = "myelin_conflated_total"
 	nameChannels         = "myelin_channels"
 	nameSubscriptions    = "myelin_subscriptions"
 	namePublishSeconds   = "myelin_publish_duration_seconds"
@@ -93,6 +94,7 @@ func Table() []Metric {
 		{nameUnrecovered, TypeCounter, ns, "", "Subscriptions that asked to recover and were told that they could not."},
 		{namePositionFailures, TypeCounter, ns, "", "Position checks that found a subscriber behind its channel."},
 		{nameRepairs, TypeCounter, ns, "", "Channels read again from the engine because the continuity of their feed was unknown."},
+		{nameConflated, TypeCounter, ns, "", "Publications that a subscriber did not get because he wants only the newest or was too slow for more, one for each subscriber."},
 		{nameChannels, TypeGauge, ns, "", "Channels with a subscriber on this node."},
 		{nameSubscriptions, TypeGauge, ns, "", "Subscriptions on this node."},
 		{namePublishSeconds, TypeHistogram, ns, "seconds", "Time from a publish request to the engine's acknowledgement."},
@@ -185,12 +187,16 @@ const (
 	// that is away, and was given up because too much is.
 	LimitHeldOperations = "held_operations"
 
+	// LimitPacedKeys counts conflated subscriptions that had more keys waiting
+	// than they may.
+	LimitPacedKeys = "paced_keys"
+
 	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
-		LimitHeldOperations
+		LimitHeldOperations + ", " + LimitPacedKeys
 )
 
 // commandNames returns the commands of the client protocol.

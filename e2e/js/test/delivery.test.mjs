@@ -1,0 +1,110 @@
+// How a subscriber is served, and what becomes of one that is slow: with the
+// unmodified npm client.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { connect, transports, until } from '../lib/clients.mjs';
+import { Relay } from '../lib/relay.mjs';
+import { Server } from '../lib/server.mjs';
+
+let server;
+let relay;
+before(async () => {
+  server = await Server.start();
+  relay = await Relay.start(server.port);
+});
+after(async () => {
+  await relay.stop();
+  await server.stop();
+});
+
+const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
+
+/** listen subscribes and collects what comes. */
+async function listen(c, ch, options) {
+  const sub = c.newSubscription(ch, options);
+  const got = { sub, values: [], offsets: [], at: [] };
+  sub.on('publication', (p) => {
+    got.values.push(p.data);
+    got.offsets.push(p.offset);
+    got.at.push(Date.now());
+  });
+  sub.on('subscribed', (e) => { got.context = e; });
+  sub.subscribe();
+  await sub.ready(5000);
+  return got;
+}
+
+for (const t of transports.filter((t) => t.name.endsWith('JSON') || t.name === 'SSE')) {
+  test(`conflated over ${t.name}: at most so often, and the last value always`, async () => {
+    const ch = `open:conflated-${t.name.replaceAll(/\W+/g, '-')}`;
+    const c = await connect(t, relay);
+    const slow = await listen(c, ch, { data: { myelin: { rate: 10 } } });
+    assert.deepEqual(slow.context.data, { myelin: { rate: 10 } });
+    const publisher = await connect(transports[0], server);
+    const began = Date.now();
+    let n = 0;
+    while (Date.now() - began < 1200) {
+      await publisher.publish(ch, ++n);
+      await sleep(1);
+    }
+    await until('the last value', () => slow.values.at(-1) === n, 2000);
+    const most = Math.ceil((Date.now() - began) / 100) + 1;
+    assert.ok(n > 3 * most, `${n} published`);
+    assert.ok(slow.values.length <= most, `${slow.values.length} of ${n} came, at most ${most}`);
+    assert.ok(slow.values.length > most / 3, `${slow.values.length} of ${n} came`);
+
+    // It comes back to exactly what is new, as one value.
+    relay.refusing = true;
+    relay.cut();
+    const last = n;
+    for (let i = 0; i < 5; i++) await publisher.publish(ch, ++n);
+    relay.refusing = false;
+    await until('recovered', () => slow.values.at(-1) === n);
+    assert.equal(slow.context.recovered, true);
+    assert.equal(slow.values.at(-2), last);
+    assert.ok(slow.offsets.every((o, i) => i === 0 || o > slow.offsets[i - 1]), 'in order');
+    c.disconnect();
+    publisher.disconnect();
+  });
+}
+
+test('last value first, and from an offset', async () => {
+  const ch = 'open:since';
+  for (let n = 1; n <= 5; n++) await server.api('publish', { channel: ch, data: n });
+  const c = await connect(transports[0], server);
+  const last = await listen(c, ch, { data: { myelin: { since: 'last' } } });
+  await until('the last value', () => last.values.length === 1);
+  assert.deepEqual(last.values, [5]);
+  c.removeSubscription(last.sub);
+  const from = await listen(c, ch, { data: { myelin: { since: 2 } } });
+  await server.api('publish', { channel: ch, data: 6 });
+  await until('all from there', () => from.values.at(-1) === 6);
+  assert.deepEqual(from.values, [3, 4, 5, 6]);
+  c.disconnect();
+});
+
+test('curl can ask for a rate', async () => {
+  const ch = 'open:rated';
+  const reading = new AbortController();
+  const r = await fetch(server.http(`/connection/uni_sse?channel=${ch}&rate=5&since=last`), { signal: reading.signal });
+  assert.equal(r.status, 200);
+  const values = [];
+  const done = (async () => {
+    let text = '';
+    for await (const b of r.body) {
+      text += new TextDecoder().decode(b);
+      for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+        const data = text.slice(0, end).split('\n').find((l) => l.startsWith('data: '));
+        const push = data && JSON.parse(data.slice(6));
+        if (push?.pub) values.push(push.pub.data);
+      }
+    }
+  })().catch(() => {});
+  for (let n = 1; n <= 200; n++) await server.api('publish', { channel: ch, data: n });
+  await until('the last', () => values.at(-1) === 200);
+  assert.ok(values.length < 20, `${values.length} came`);
+  reading.abort();
+  await done;
+  const bad = await fetch(server.http(`/connection/uni_sse?channel=${ch}&rate=often`));
+  assert.equal(bad.status, 400);
+});
