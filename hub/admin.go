@@ -17,6 +17,9 @@ func (h *Hub) Publish(ctx context.Context, r *channel.PublishRequest) (channel.A
 	if ns.Gate != nil {
 		return channel.Ack{}, errGated(ns)
 	}
+	if ns.System {
+		return channel.Ack{}, errSystem(ns)
+	}
 	return h.publish(ctx, ns, r)
 }
 
@@ -118,6 +121,9 @@ func (h *Hub) HistoryRemove(ctx context.Context, name string) error {
 	ns, err := h.Namespace(name)
 	if err != nil {
 		return err
+	}
+	if ns.System {
+		return errSystem(ns)
 	}
 	if !ns.Policy.Recoverable() {
 		return channel.ErrNotAvailable.With("history is off in namespace \"" + ns.Policy.Namespace + "\"")

@@ -96,6 +96,10 @@ type Namespace struct {
 	// PositionCheck is how often a topic is compared with the engine's top;
 	// 30 s by default, negative is never.
 	PositionCheck time.Duration
+	// System says that the server made it for itself: its name begins with "$",
+	// nobody else writes to it, and a client reads it only by a token that names
+	// its channels.
+	System bool
 
 	metrics *observe.Namespace
 	latency *observe.Histogram

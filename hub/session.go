@@ -298,6 +298,8 @@ func (s *Session) may(verb auth.Verb, ns *Namespace, name string, viaToken bool)
 		return DisconnectConnectionClosed
 	case id == nil:
 		return channel.ErrUnauthorized.With("connect first")
+	case ns.System && (!byGrant || verb == auth.VerbPublish):
+		return maySystem(verb, ns, name, id, viaToken)
 	}
 	if byGrant || ns.Rules.Allows(verb, name, id, sb != nil, viaToken) {
 		return nil
