@@ -17,7 +17,7 @@ type floor struct {
 
 // floors is the architecture, from the ground up.
 var floors = []floor{
-	{0, []string{"channel", "internal/*"}},
+	{0, []string{"channel", "filter", "internal/*"}},
 	{1, []string{"protocol", "auth", "observe", "roster", "socket"}},
 	{2, []string{"hub", "mesh"}},
 	{3, []string{"conversation"}},
