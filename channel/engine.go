@@ -153,6 +153,9 @@ type ReadResult struct {
 type SnapshotRequest struct {
 	Channel string
 	Policy  *Policy
+	// Key asks for the entry of one key: the page holds it, or nothing. Cursor
+	// and Limit do not matter then.
+	Key string
 	// Cursor is "" for the first page, else the Next of the page before. Where
 	// the channel was emptied or got a new epoch since the first page, the
 	// answer is ErrUnrecoverable and the snapshot begins anew.

@@ -54,9 +54,22 @@ type Policy struct {
 	// KeyTTL is how long an entry of a state channel lives when its publish
 	// does not say; 0 is for ever.
 	KeyTTL time.Duration
+	// MaxKeys is how many entries a state channel may have; 0 leaves that to
+	// the engine, which has a limit of its own. A put of another key is refused
+	// with ErrLimitExceeded.
+	MaxKeys int
 	// DedupeWindow is how long a message id is remembered. 0 means
 	// DefaultDedupeWindow.
 	DedupeWindow time.Duration
+}
+
+// MostKeys returns how many entries a state channel may have where the engine
+// allows most.
+func (p *Policy) MostKeys(most int) int {
+	if p.MaxKeys > 0 {
+		return min(most, p.MaxKeys)
+	}
+	return most
 }
 
 // Recoverable reports whether missed publications can be read again.

@@ -16,6 +16,7 @@ func snapshotChecks() []check {
 		{"snapshot/while-writing", checkSnapshotWhileWriting},
 		{"snapshot/between-pages", checkBetweenPages},
 		{"snapshot/cursor", checkCursor},
+		{"snapshot/one-key", checkOneKey},
 	}
 }
 
@@ -200,4 +201,37 @@ func checkCursor(x *exam) {
 	// snapshot must not go on.
 	_, err := x.e.Snapshot(x.ctx, r)
 	x.refused(err, "a page after Remove", channel.ErrUnrecoverable)
+}
+
+// checkOneKey asks for single entries, among them keys that others begin with.
+func checkOneKey(x *exam) {
+	x.needState()
+	p := x.statePolicy(100)
+	const name = "one"
+	ask := func(key string) channel.StatePage {
+		// A cursor of nothing and a limit of none: neither matters.
+		return x.page(&channel.SnapshotRequest{Channel: name, Policy: p, Key: key, Limit: -1, Cursor: "%%%"})
+	}
+	if page := ask("a"); len(page.Items) != 0 || page.Next != "" {
+		x.failf("an unused channel has an entry %+v", page)
+	}
+	for _, k := range awkwardKeys() {
+		x.put(name, p, k, "of "+k)
+	}
+	gone := x.del(name, p, "aa")
+	for _, k := range awkwardKeys() {
+		page := ask(k)
+		if page.At != gone.Position || page.Next != "" {
+			x.failf("the page of key %q is at %v and goes on with %q, the channel is at %v", k, page.At, page.Next, gone.Position)
+		}
+		switch {
+		case k == "aa" && len(page.Items) == 0:
+		case len(page.Items) == 1 && page.Items[0].Key == k && string(page.Items[0].Data) == "of "+k && page.Items[0].Channel == name:
+		default:
+			x.failf("the page of key %q has %d entries", k, len(page.Items))
+		}
+	}
+	if page := ask("aaa"); len(page.Items) != 0 {
+		x.failf("a key that is not there has the entry %+v", *page.Items[0])
+	}
 }

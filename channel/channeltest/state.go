@@ -20,6 +20,7 @@ func stateChecks() []check {
 		{"state/expire-many", checkExpireMany},
 		{"state/history", checkStateHistory},
 		{"state/outlives-history", checkStateOutlivesHistory},
+		{"state/max-keys", checkMaxKeys},
 	}
 }
 
@@ -301,4 +302,31 @@ func checkStateOutlivesHistory(x *exam) {
 			x.failf("entries %q", keys)
 		}
 	}
+}
+
+// checkMaxKeys holds that a channel has no more entries than its policy allows,
+// and that one that goes makes room for another.
+func checkMaxKeys(x *exam) {
+	x.needState()
+	p := x.statePolicy(100)
+	p.MaxKeys = 3
+	const name = "most"
+	put := &channel.PublishRequest{Channel: name, Policy: p, Op: channel.OpPut, Data: []byte("x")}
+	for _, k := range []string{"a", "b", "c"} {
+		x.put(name, p, k, "x")
+	}
+	at := x.top(name, p)
+	put.Key = "d"
+	_, err := x.e.Publish(x.ctx, put)
+	x.refused(err, "a fourth entry where three are allowed", channel.ErrLimitExceeded)
+	if now := x.top(name, p); now != at {
+		x.failf("a put that was refused moved the channel from %v to %v", at, now)
+	}
+	x.put(name, p, "a", "y")
+	x.del(name, p, "b")
+	x.put(name, p, "d", "x")
+	put.Key = "b"
+	_, err = x.e.Publish(x.ctx, put)
+	x.refused(err, "a fourth entry after one made room for another", channel.ErrLimitExceeded)
+	x.holds("full", name, p, "a", "y", "c", "x", "d", "x")
 }

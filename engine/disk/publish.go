@@ -189,8 +189,9 @@ func (e *Engine) checkEntry(b *book, r *channel.PublishRequest, old stake) error
 	if r.Expect != nil && *r.Expect != old.offset {
 		return conflict(r.Key, *r.Expect, old.offset)
 	}
-	if r.Op == channel.OpPut && old.offset == 0 && b.mu.entries >= uint64(e.options.MaxEntries) {
-		return channel.ErrLimitExceeded.With(tooMany("entries in a channel", e.options.MaxEntries))
+	most := b.mu.policy.MostKeys(e.options.MaxEntries)
+	if r.Op == channel.OpPut && old.offset == 0 && b.mu.entries >= uint64(most) {
+		return channel.ErrLimitExceeded.With(tooMany("entries in a channel", most))
 	}
 	return nil
 }

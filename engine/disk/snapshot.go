@@ -71,7 +71,7 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 	if err != nil {
 		return channel.StatePage{}, err
 	}
-	c, t, err := e.look(b, r.Cursor)
+	c, t, err := e.look(b, r)
 	e.leave(b)
 	if err != nil {
 		return channel.StatePage{}, e.failed(r.Channel, err)
@@ -103,7 +103,11 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 
 // look asks for an iterator that sees the channel up to its top and nothing
 // that may be lost. It returns no ticket where there are no entries.
-func (e *Engine) look(b *book, begun string) (cursor, *ticket, error) {
+func (e *Engine) look(b *book, r *channel.SnapshotRequest) (cursor, *ticket, error) {
+	begun := r.Cursor
+	if r.Key != "" {
+		begun = ""
+	}
 	if b.mu.policy.Kind != channel.KindState {
 		return cursor{}, nil, errNoState
 	}
@@ -126,6 +130,10 @@ func (e *Engine) look(b *book, begun string) (cursor, *ticket, error) {
 		from = append(from, 0)
 	}
 	to, s := after(numbered(keyEntry, b.mu.meta.id)), b.mu.store
+	if r.Key != "" {
+		from = entryKey(b.mu.meta.id, r.Key)
+		to = append(from[:len(from):len(from)], 0)
+	}
 	t := newTicket()
 	t.look = func() (*pebble.Iterator, error) { return s.iterate(from, to) }
 	if b.underWay() == 0 {

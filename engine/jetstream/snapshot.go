@@ -54,7 +54,7 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 		return channel.StatePage{}, channel.ErrBadRequest.With("a log channel has no entries; read its history")
 	}
 	var from cursor
-	if r.Cursor != "" {
+	if r.Cursor != "" && r.Key == "" {
 		var err error
 		if from, err = parseCursor(r.Cursor); err != nil {
 			return channel.StatePage{}, err
@@ -75,6 +75,12 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 // page returns the entries after a cursor.
 func (b *book) page(r *channel.SnapshotRequest, from cursor) (channel.StatePage, error) {
 	page := channel.StatePage{At: b.position()}
+	if r.Key != "" {
+		if p := b.entries[r.Key]; p != nil {
+			page.Items = []*channel.Publication{p}
+		}
+		return page, nil
+	}
 	keys := b.keys()
 	if r.Cursor != "" {
 		if from.Epoch != b.epoch || from.At < b.cleared || from.At > b.last {

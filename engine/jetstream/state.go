@@ -91,7 +91,7 @@ func (b *book) check(r *channel.PublishRequest) error {
 		err.Current = at
 		return err
 	}
-	most := b.stream.engine.options.MaxEntries
+	most := r.Policy.MostKeys(b.stream.engine.options.MaxEntries)
 	if r.Op == channel.OpPut && at == 0 && len(b.entries) >= most {
 		b.stream.engine.options.Metrics.Limit(observe.LimitEntries).Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("at most %d entries in a channel are allowed", most))

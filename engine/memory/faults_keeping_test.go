@@ -456,5 +456,16 @@ func snapshotFaults() []fault {
 				return page, err
 			}
 		}, []string{"snapshot/cursor", "model/state"}},
+		{"the entry of one key is the next one", func(b *bent) {
+			b.snapshot = func(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
+				if r.Key == "" {
+					return b.Engine.Snapshot(ctx, r)
+				}
+				return b.Engine.Snapshot(ctx, &channel.SnapshotRequest{Channel: r.Channel, Policy: r.Policy, Limit: 1})
+			}
+		}, []string{"snapshot/one-key"}},
+		{"there may be any number of keys", func(b *bent) {
+			b.policies(func(p *channel.Policy) { p.MaxKeys = 0 })
+		}, []string{"state/max-keys"}},
 	}
 }

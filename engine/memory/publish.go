@@ -95,8 +95,9 @@ func (e *Engine) checkEntry(b *book, r *channel.PublishRequest, old *entry) erro
 	if r.Expect != nil && *r.Expect != old.offset() {
 		return conflict(r.Key, *r.Expect, old.offset())
 	}
-	if r.Op == channel.OpPut && old == nil && b.mu.state.len() >= e.options.MaxEntries {
-		return channel.ErrLimitExceeded.With(tooMany("entries in a channel", e.options.MaxEntries))
+	most := b.mu.policy.MostKeys(e.options.MaxEntries)
+	if r.Op == channel.OpPut && old == nil && b.mu.state.len() >= most {
+		return channel.ErrLimitExceeded.With(tooMany("entries in a channel", most))
 	}
 	return nil
 }

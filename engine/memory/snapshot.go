@@ -70,6 +70,9 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 	if p.Kind != channel.KindState {
 		return channel.StatePage{}, errNoState
 	}
+	if r.Key != "" {
+		return entries.one(c.at, r.Key), nil
+	}
 	first := r.Cursor == ""
 	if !first {
 		begun, ok := parseCursor(r.Cursor)
@@ -85,6 +88,15 @@ func (e *Engine) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (chan
 }
 
 var errNoState = channel.ErrBadRequest.With("a log channel has no entries; read its history")
+
+// one returns the page of a single key.
+func (s *state) one(at channel.Position, key string) channel.StatePage {
+	page := channel.StatePage{At: at}
+	if e := s.get(key); e != nil {
+		page.Items = []*channel.Publication{&e.pub.Publication}
+	}
+	return page
+}
 
 func (s *state) page(c cursor, first bool, limit int) channel.StatePage {
 	page := channel.StatePage{At: c.at}
