@@ -288,6 +288,44 @@ func (r *claimReader) verbs(name string) []string {
 	return list
 }
 
+// maxLimit is the largest number that a limit in a token may have.
+const maxLimit = 1_000_000_000
+
+// limits reads the claim of that name.
+func (r *claimReader) limits() *Limits {
+	in, ok := r.object("limits")
+	if !ok {
+		return nil
+	}
+	l := &Limits{
+		CommandsPerSecond: in.limit("commands_per_second"),
+		PublishPerSecond:  in.limit("publish_per_second"),
+		BytesPerSecond:    in.limit("bytes_per_second"),
+		Connections:       int(in.limit("connections")),
+		Subscriptions:     int(in.limit("subscriptions")),
+	}
+	for name := range in.claims {
+		switch name {
+		case "commands_per_second", "publish_per_second", "bytes_per_second", "connections", "subscriptions":
+		default:
+			// A limit that is misspelt would be none.
+			in.fail(name, "is no limit; there are commands_per_second, publish_per_second, bytes_per_second, connections and subscriptions")
+		}
+	}
+	r.adopt(in)
+	return l
+}
+
+// limit reads a whole number from 1 on, 0 where there is none.
+func (r *claimReader) limit(name string) int64 {
+	var n int64
+	if r.decode(name, "a whole number", &n) && (n < 1 || n > maxLimit) {
+		r.fail(name, "is %d, want 1 to %d, or none for no other limit than the server's", n, maxLimit)
+		return 0
+	}
+	return n
+}
+
 // shape names the kind of a JSON value, for messages that must not repeat it.
 func shape(raw json.RawMessage) string {
 	switch raw[0] {

@@ -36,6 +36,22 @@ type Identity struct {
 	// TokenID and IssuedAt are the claims "jti" and "iat" (Unix seconds).
 	TokenID  string
 	IssuedAt int64
+	// Limits narrow what the server allows, claim "limits". Nil for none.
+	Limits *Limits
+}
+
+// Limits are what the bearer of a token may use. Zero leaves a limit to the
+// server; none can be wider than the server's own.
+type Limits struct {
+	// CommandsPerSecond and Subscriptions are those of one connection.
+	CommandsPerSecond int64 `json:"commands_per_second,omitempty"`
+	Subscriptions     int   `json:"subscriptions,omitempty"`
+	// PublishPerSecond, BytesPerSecond and Connections are those of all
+	// connections made with the token where it has a "jti". Otherwise the
+	// first two are those of one connection, the last of the user.
+	PublishPerSecond int64 `json:"publish_per_second,omitempty"`
+	BytesPerSecond   int64 `json:"bytes_per_second,omitempty"`
+	Connections      int   `json:"connections,omitempty"`
 }
 
 // Can says whether a capability allows the verb on the channel. The first

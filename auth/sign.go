@@ -144,6 +144,7 @@ type Claims struct {
 	Subs      map[string]json.RawMessage `json:"subs,omitempty"`
 	Caps      []Capability               `json:"caps,omitempty"`
 	Meta      json.RawMessage            `json:"meta,omitempty"`
+	Limits    *Limits                    `json:"limits,omitempty"`
 	Channel   string                     `json:"channel,omitempty"` // makes it a subscription token
 	Client    string                     `json:"client,omitempty"`
 	Allow     []string                   `json:"allow,omitempty"`

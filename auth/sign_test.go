@@ -74,6 +74,7 @@ func TestSignedClaimsComeBack(t *testing.T) {
 		User: "42", ExpiresAt: at, IssuedAt: at - 60, NotBefore: at - 60, ID: "t", Audience: "aud", Issuer: "iss",
 		Info: json.RawMessage(`{"n":1}`), Channels: []string{"a"}, Subs: map[string]json.RawMessage{"b": json.RawMessage(`{"data":1}`)},
 		Caps: []auth.Capability{{Channels: []string{"x:**"}, Allow: []string{"pub"}, Match: auth.MatchWildcard}}, Meta: json.RawMessage(`{}`),
+		Limits: &auth.Limits{PublishPerSecond: 5},
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +82,7 @@ func TestSignedClaimsComeBack(t *testing.T) {
 	want := auth.Identity{
 		User: "42", ExpiresAt: at, Info: []byte(`{"n":1}`), Channels: []string{"a"}, Subs: map[string]auth.SubOptions{"b": {Data: []byte("1")}},
 		Caps: []auth.Capability{{Channels: []string{"x:**"}, Allow: []string{"pub"}, Match: auth.MatchWildcard}}, Meta: []byte(`{}`), TokenID: "t", IssuedAt: at - 60,
+		Limits: &auth.Limits{PublishPerSecond: 5},
 	}
 	if !reflect.DeepEqual(*id, want) {
 		t.Errorf("got  %+v\nwant %+v", *id, want)

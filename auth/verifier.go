@@ -234,6 +234,7 @@ func (v *Verifier) Connection(token string) (*Identity, error) {
 	id.Meta, _ = r.get("meta")
 	id.TokenID, _ = r.id("jti")
 	id.IssuedAt, _ = r.seconds("iat")
+	id.Limits = r.limits()
 	id.ExpiresAt, err = v.expiry(r)
 	if err := r.result(err); err != nil {
 		return nil, err

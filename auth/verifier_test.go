@@ -46,8 +46,12 @@ func TestConnectionClaims(t *testing.T) {
 		"b64info":                  {obj{"sub": "a", "b64info": "AAH/"}, auth.Identity{User: "a", Info: []byte{0, 1, 255}}},
 		"b64info before info":      {obj{"sub": "a", "info": 1, "b64info": "AAH/"}, auth.Identity{User: "a", Info: []byte{0, 1, 255}}},
 		"meta":                     {obj{"sub": "a", "meta": obj{"k": 1}}, auth.Identity{User: "a", Meta: []byte(`{"k":1}`)}},
-		"channels":                 {obj{"sub": "a", "channels": []string{"x", "y:z"}}, auth.Identity{User: "a", Channels: []string{"x", "y:z"}}},
-		"audience not asked for":   {obj{"sub": "a", "aud": "x", "iss": "y"}, auth.Identity{User: "a"}},
+		"limits": {
+			obj{"sub": "a", "limits": obj{"commands_per_second": 1, "publish_per_second": 2, "bytes_per_second": 3, "connections": 4, "subscriptions": 5}},
+			auth.Identity{User: "a", Limits: &auth.Limits{CommandsPerSecond: 1, PublishPerSecond: 2, BytesPerSecond: 3, Connections: 4, Subscriptions: 5}},
+		},
+		"channels":               {obj{"sub": "a", "channels": []string{"x", "y:z"}}, auth.Identity{User: "a", Channels: []string{"x", "y:z"}}},
+		"audience not asked for": {obj{"sub": "a", "aud": "x", "iss": "y"}, auth.Identity{User: "a"}},
 	})
 }
 
@@ -115,6 +119,11 @@ func TestConnectionRefusals(t *testing.T) {
 	checkRefusals(t, map[string]refusalCase{
 		"expired":                 {obj{"exp": now - 1}, auth.ErrTokenExpired, auth.ReasonExpired, "token expired at 1999-12-31T23:59:59Z"},
 		"expires now":             {obj{"exp": now}, auth.ErrTokenExpired, auth.ReasonExpired, "token expired at"},
+		"limit of zero":           {obj{"limits": obj{"connections": 0}}, auth.ErrTokenInvalid, auth.ReasonClaim, `"limits.connections" is 0, want 1 to`},
+		"limit below zero":        {obj{"limits": obj{"connections": -5}}, auth.ErrTokenInvalid, auth.ReasonClaim, `"limits.connections" is -5`},
+		"limit with a fraction":   {obj{"limits": obj{"publish_per_second": 0.5}}, auth.ErrTokenInvalid, auth.ReasonClaim, `"limits.publish_per_second" must be a whole number`},
+		"limit that is none":      {obj{"limits": obj{"publishes": 5}}, auth.ErrTokenInvalid, auth.ReasonClaim, `"limits.publishes" is no limit`},
+		"limits as a number":      {obj{"limits": 5}, auth.ErrTokenInvalid, auth.ReasonClaim, `"limits" must be an object`},
 		"exp zero":                {obj{"exp": 0}, auth.ErrTokenExpired, auth.ReasonExpired, "1970-01-01"},
 		"expire_at past":          {obj{"expire_at": now - 1}, auth.ErrTokenExpired, auth.ReasonExpired, `"expire_at" in the past`},
 		"early":                   {obj{"nbf": now + 1}, auth.ErrTokenExpired, auth.ReasonEarly, "not valid before 2000-01-01T00:00:01Z"},

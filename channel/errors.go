@@ -1,6 +1,9 @@
 package channel
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Code is the number of an error. Numbers are on the wire and in the docs:
 // they are appended to, never changed. 100 to 399 are those of the public
@@ -41,7 +44,10 @@ type Error struct {
 	Temporary bool
 	// Current is, for CodeConflict, the offset the key has now; 0 otherwise.
 	Current uint64
-	Err     error
+	// Retry is, of an error that is Temporary, after what time the request may
+	// succeed, where that is known; 0 otherwise.
+	Retry time.Duration
+	Err   error
 }
 
 // Error returns the public message, with the cause where there is one.

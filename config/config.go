@@ -98,6 +98,8 @@ type Namespace struct {
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
 	PositionCheck Duration `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
+	Message       Size     `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`
+	Rate          Rate     `yaml:"rate" doc:"How much may be published. Beyond it a publish is refused with error 111, which says when to try again."`
 	DedupeWindow  Duration `yaml:"dedupe_window" default:"5m" min:"1s" max:"24h" doc:"How long a message id is remembered: the same id within it gives one publication and the same position."`
 }
 
@@ -125,6 +127,8 @@ type Limits struct {
 	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
 	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer."`
+
+	PerUser PerUser `yaml:"per_user" doc:"What one user may use, whatever its connections. Clients without a user id are not concerned. See [limits](limits.md)."`
 }
 
 // Drain says how the server stops.

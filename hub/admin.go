@@ -25,12 +25,19 @@ func (h *Hub) Publish(ctx context.Context, r *channel.PublishRequest) (channel.A
 
 // publish waits until the shards keep up, then has the engine publish.
 func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequest) (channel.Ack, error) {
-	if most := h.opts.Limits.MessageBytes; len(r.Data) > most {
+	most := h.opts.Limits.MessageBytes
+	if ns.MessageBytes > 0 {
+		most = min(most, ns.MessageBytes)
+	}
+	if len(r.Data) > most {
 		h.opts.Metrics.Limit("message").Inc()
 		return channel.Ack{}, channel.ErrLimitExceeded.With(fmt.Sprintf("the data has %d bytes, at most %d are allowed", len(r.Data), most))
 	}
 	if len(r.Data) == 0 {
 		return channel.Ack{}, channel.ErrBadRequest.With("a publication needs data")
+	}
+	if err := h.quotas.channel(ns, r.Channel); err != nil {
+		return channel.Ack{}, err
 	}
 	for _, s := range h.shards {
 		if err := h.waitFor(ctx, s); err != nil {

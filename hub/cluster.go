@@ -18,6 +18,7 @@ const (
 	topicOperate  = "hub.operate"
 	topicChannels = "hub.channels"
 	topicInfo     = "hub.info"
+	topicRates    = "hub.rates"
 )
 
 // Bounds of what nodes do with each other.
@@ -98,6 +99,7 @@ func newCluster(h *Hub, bus channel.Bus) *cluster {
 	bus.Answer(topicOperate, c.answerOperate)
 	bus.Answer(topicChannels, c.answerChannels)
 	bus.Answer(topicInfo, c.answerInfo)
+	bus.Hear(topicRates, h.quotas.hear)
 	return c
 }
 

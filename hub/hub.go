@@ -21,6 +21,7 @@ type Hub struct {
 	cluster *cluster // nil on a node alone
 	began   time.Time
 	clients registry
+	quotas  *quotas
 
 	nextShard   atomic.Uint32
 	connections atomic.Int64
@@ -43,6 +44,7 @@ func New(o Options) *Hub {
 	h := &Hub{opts: o, engine: o.Engine, metrics: o.Metrics.Hub(), began: time.Now(), ctx: ctx, stop: stop}
 	h.topics.init()
 	h.clients.init()
+	h.quotas = newQuotas(h)
 	for i := range o.Shards {
 		s := newShard(h, i)
 		h.shards = append(h.shards, s)
@@ -53,6 +55,7 @@ func New(o Options) *Hub {
 		h.cluster = newCluster(h, o.Bus)
 		h.loops.Go(h.cluster.herald)
 		h.loops.Go(h.cluster.follow)
+		h.loops.Go(h.quotas.tell)
 	}
 	return h
 }

@@ -100,6 +100,11 @@ type Namespace struct {
 	// nobody else writes to it, and a client reads it only by a token that names
 	// its channels.
 	System bool
+	// Rates are how much may be published to it.
+	Rates Rates
+	// MessageBytes is the largest publication, where that is less than
+	// Limits.MessageBytes; 0 is no other limit.
+	MessageBytes int
 
 	metrics *observe.Namespace
 	latency *observe.Histogram
@@ -121,6 +126,8 @@ type Limits struct {
 	CommandBurst      int
 	// HistoryRead is how many publications one history call may ask for, 1,000.
 	HistoryRead int
+	// PerUser is what one user may use.
+	PerUser UserLimits
 	// RemoteMembers is how many members of other nodes are kept, 1,000,000.
 	// Where there are more, presence answers with an error.
 	RemoteMembers int

@@ -12,6 +12,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/internal/rate"
 	"myelin/internal/wheel"
 	"myelin/observe"
 )
@@ -37,6 +38,10 @@ type Session struct {
 		// allowance is when the next command would be due at an even pace;
 		// it may run ahead of the clock by the burst. See Admit.
 		allowance time.Time
+		// published and sent are what it has used of its token's limits, where
+		// the token has no id; seats are where it is counted.
+		published, sent rate.Meter
+		seats           []seat
 	}
 	// pinged: a ping waits for its answer.
 	pinged    atomic.Bool
@@ -138,7 +143,12 @@ func (s *Session) Identify(id *auth.Identity) error {
 		s.mu.Unlock()
 		return DisconnectConnectionClosed
 	}
-	s.mu.state = sessionIdentified
+	seats, err := s.hub.quotas.sit(s, id)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.mu.state, s.mu.seats = sessionIdentified, seats
 	s.mu.identity = id
 	s.mu.Unlock()
 	s.expiresAt.Store(id.ExpiresAt)
@@ -212,19 +222,24 @@ func (s *Session) Pong() bool { return s.pinged.CompareAndSwap(true, false) }
 
 // Admit reports whether the session may send one more command now. It is the
 // generic cell rate algorithm (ITU-T I.371): CommandsPerSecond sustained,
-// CommandBurst at once.
+// CommandBurst at once. Its token may allow less.
 func (s *Session) Admit() bool {
 	l := &s.hub.opts.Limits
-	step := time.Second / time.Duration(l.CommandsPerSecond)
+	perSecond, burst := l.CommandsPerSecond, l.CommandBurst
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if id := s.mu.identity; id != nil && id.Limits != nil && id.Limits.CommandsPerSecond > 0 && id.Limits.CommandsPerSecond < int64(perSecond) {
+		perSecond = int(id.Limits.CommandsPerSecond)
+		burst = min(burst, 2*perSecond)
+	}
+	step := time.Second / time.Duration(perSecond)
 	due := s.mu.allowance
 	if due.Before(now) {
 		due = now
 	}
 	due = due.Add(step)
-	if due.Sub(now) > step*time.Duration(l.CommandBurst) {
+	if due.Sub(now) > step*time.Duration(burst) {
 		s.hub.opts.Metrics.Limit("commands").Inc()
 		return false
 	}
@@ -253,6 +268,8 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 		}
 	}
 	s.mu.subs, s.mu.wanted = subSet{}, nil
+	s.hub.quotas.stand(s.mu.seats)
+	s.mu.seats = nil
 	s.mu.Unlock()
 
 	s.hub.opts.Metrics.Disconnect(why.Code).Inc()
@@ -322,7 +339,7 @@ func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (chann
 		return channel.Ack{}, err
 	}
 	r.Info = s.info(nil)
-	return s.hub.publish(ctx, ns, r)
+	return s.publish(ctx, ns, r)
 }
 
 // Presence returns the members of a channel.

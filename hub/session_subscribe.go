@@ -201,12 +201,22 @@ func (s *Session) claim(sb *sub) error {
 	if s.mu.subs.get(sb.name) != nil {
 		return channel.ErrAlreadySubscribed.With("one subscription per channel and connection")
 	}
-	if most := s.hub.opts.Limits.ChannelsPerConnection; len(s.mu.subs.list) >= most {
+	if most := s.maxSubsLocked(); len(s.mu.subs.list) >= most {
 		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
 	}
 	s.mu.subs.add(sb)
 	return nil
+}
+
+// maxSubsLocked is how many channels the session may have: what the server
+// allows, or its token, if that is less.
+func (s *Session) maxSubsLocked() int {
+	most := s.hub.opts.Limits.ChannelsPerConnection
+	if id := s.mu.identity; id != nil && id.Limits != nil && id.Limits.Subscriptions > 0 {
+		most = min(most, id.Limits.Subscriptions)
+	}
+	return most
 }
 
 // settle notes that sb has joined its topic, unless it was ended meanwhile.

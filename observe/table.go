@@ -196,7 +196,7 @@ const (
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
-		LimitHeldOperations + ", " + LimitPacedKeys
+		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames
 )
 
 // commandNames returns the commands of the client protocol.

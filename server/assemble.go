@@ -103,7 +103,7 @@ func (s *Server) newHub() *hub.Hub {
 		Limits: hub.Limits{
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
-			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead,
+			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, PerUser: perUser(l.PerUser),
 		},
 	}
 	if s.bus != nil {
@@ -141,5 +141,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 			MetaTTL: time.Duration(ns.History.MetaTTL), DedupeWindow: time.Duration(ns.DedupeWindow),
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
+		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 	}, nil
 }

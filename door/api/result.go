@@ -17,11 +17,13 @@ type envelope struct {
 type failure struct {
 	Code    channel.Code `json:"code"`
 	Message string       `json:"message"`
+	// RetryMs is Myelin's own: after how many milliseconds to try again.
+	RetryMs int64 `json:"x_retry_ms,omitempty"`
 }
 
 func failureOf(err error) *failure {
 	e := channel.Public(err)
-	return &failure{Code: e.Code, Message: e.Message}
+	return &failure{Code: e.Code, Message: e.Message, RetryMs: e.Retry.Milliseconds()}
 }
 
 type empty struct{}

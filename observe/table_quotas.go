@@ -1,0 +1,19 @@
+package observe
+
+// The limits on users, tokens and channels.
+const (
+	LimitUserConnections = "user_connections"
+	LimitUserRate        = "user_rate"
+	LimitUserBytes       = "user_bytes"
+	LimitTokenRate       = "token_rate"
+	LimitTokenBytes      = "token_bytes"
+	LimitChannelRate     = "channel_rate"
+	// LimitMeters counts users, tokens and channels whose use was forgotten
+	// because too many are busy, LimitRatesOutbox words to other nodes of what
+	// was used that were lost.
+	LimitMeters      = "meters"
+	LimitRatesOutbox = "rates_outbox"
+
+	quotaLimitNames = LimitUserConnections + ", " + LimitUserRate + ", " + LimitUserBytes + ", " +
+		LimitTokenRate + ", " + LimitTokenBytes + ", " + LimitChannelRate + ", " + LimitMeters + ", " + LimitRatesOutbox
+)
