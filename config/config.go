@@ -86,12 +86,16 @@ type API struct {
 
 // Namespace is the policy of a set of channels.
 type Namespace struct {
-	Kind         string   `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
-	History      History  `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
-	Durability   string   `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last moments (disk.flush_interval, or the interval of NATS), which clients are told. sync: kill -9 and power loss, in a cluster those of a minority of nodes. auto: with history sync on the disk engine and on jetstream, async on NATS servers elsewhere that are not synced, and memory otherwise."`
-	Recover      Switch   `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
-	Presence     bool     `yaml:"presence" default:"false" doc:"Keep the list of who is subscribed."`
-	JoinLeave    bool     `yaml:"join_leave" default:"false" doc:"Tell subscribers who comes and goes."`
+	Kind       string  `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
+	History    History `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
+	Durability string  `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last moments (disk.flush_interval, or the interval of NATS), which clients are told. sync: kill -9 and power loss, in a cluster those of a minority of nodes. auto: with history sync on the disk engine and on jetstream, async on NATS servers elsewhere that are not synced, and memory otherwise."`
+	Recover    Switch  `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
+	Presence   bool    `yaml:"presence" default:"false" doc:"Keep the list of who is subscribed."`
+	JoinLeave  bool    `yaml:"join_leave" default:"false" doc:"Tell subscribers who comes and goes."`
+
+	JoinLeaveBy   string `yaml:"join_leave_by" default:"connection" enum:"connection|user" doc:"connection: every connection that comes and goes. user: the first connection of a user that comes, and the last one that goes, on all nodes."`
+	JoinLeaveRate int    `yaml:"join_leave_rate" default:"1000" min:"1" max:"1000000" doc:"Joins and leaves of one channel that its subscribers are told per second. What is beyond waits and is told in batches; who came and went in the meantime is not told of."`
+
 	Subscribe    []string `yaml:"subscribe" default:"user" enum:"anonymous|user|token|nobody" doc:"Who may subscribe."`
 	Publish      []string `yaml:"publish" default:"nobody" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may publish. The HTTP API always may."`
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`

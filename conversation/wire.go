@@ -67,9 +67,9 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 			w.resume.move(e.Channel, e.Pub.Position)
 		}
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Pub: w.publication(e.Pub, e.Recoverable)})
-	case hub.EventJoin:
+	case hub.EventJoin, hub.EventUserJoin:
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Join: &protocol.Join{Info: w.info(e.Info)}})
-	case hub.EventLeave:
+	case hub.EventLeave, hub.EventUserLeave:
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Leave: &protocol.Leave{Info: w.info(e.Info)}})
 	case hub.EventPing:
 		if w.oneWay {

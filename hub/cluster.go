@@ -70,6 +70,7 @@ type item struct {
 	b     []byte
 	fetch *roster.Fetch
 	err   error
+	topic *topic
 }
 
 type itemKind uint8
@@ -79,6 +80,7 @@ const (
 	itemDown
 	itemFrame
 	itemPage
+	itemSeed
 )
 
 // newCluster makes h hear and answer on the bus, which has not been started.

@@ -133,6 +133,8 @@ func (c *cluster) handle(i *item) {
 		events, ask = c.roster.Hear(i.node, i.b)
 	case itemPage:
 		events, ask = c.roster.Page(i.fetch, i.b, i.err)
+	case itemSeed:
+		i.topic.seeded(c.roster.Users(i.topic.name))
 	}
 	c.tell(events)
 	for more := true; more && c.hub.ctx.Err() == nil; {
@@ -173,14 +175,8 @@ func (c *cluster) tell(events []roster.Event) {
 		if t == nil {
 			continue
 		}
-		kind := EventLeave
-		if e.Joined {
-			kind = EventJoin
-		}
 		t.mu.Lock()
-		if t.mu.watchers > 0 {
-			t.sendLocked(message{kind: msgDeliver, delivery: &delivery{event: Event{Kind: kind, Channel: t.name, Info: e.Info}}})
-		}
+		t.movedLocked(e.Joined, true, e.Info)
 		t.mu.Unlock()
 	}
 }

@@ -54,6 +54,10 @@ const (
 	// EventDisconnected is the last one; Code and Reason are set, and Data
 	// where the session was closed with a goodbye.
 	EventDisconnected
+	// EventUserJoin: the first connection of a user joined, EventUserLeave: the
+	// last one left. Channel and Info are set.
+	EventUserJoin
+	EventUserLeave
 )
 
 // Event is one thing that a session is told.

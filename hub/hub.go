@@ -18,6 +18,7 @@ type Hub struct {
 	shards  []*shard
 	topics  topicTable
 	repairs repairs
+	pacer   pacer
 	cluster *cluster // nil on a node alone
 	began   time.Time
 	clients registry

@@ -45,6 +45,9 @@ const (
 	// positionCheck is how often a topic is compared with the engine where
 	// nothing else is said.
 	positionCheck = 30 * time.Second
+	// joinLeaveRate is how many joins and leaves of a channel are told per
+	// second where nothing else is said.
+	joinLeaveRate = 1000
 	// MaxPresence is how many members a presence answer may hold.
 	MaxPresence = 10_000
 	// timerTick is the granularity of pings and expiry.
@@ -88,6 +91,13 @@ type Namespace struct {
 	// each other.
 	Presence  bool
 	JoinLeave bool
+	// JoinLeaveByUser: they are told of the first connection of each user and
+	// of the last one, rather than of every connection.
+	JoinLeaveByUser bool
+	// JoinLeaveRate is how many joins and leaves of one channel are told per
+	// second, 1,000 by default. What is beyond waits, and who came and went in
+	// the meantime is not told of.
+	JoinLeaveRate int
 	// Recover makes every subscription recoverable; without it the client has
 	// to ask. It needs a policy that keeps history.
 	Recover bool
@@ -174,6 +184,9 @@ func (o Options) withDefaults() Options {
 	for name, ns := range o.Namespaces {
 		c := *ns // the caller may go on with his own
 		def(&c.PositionCheck, positionCheck)
+		if c.JoinLeaveRate <= 0 {
+			c.JoinLeaveRate = joinLeaveRate
+		}
 		c.metrics = o.Metrics.Namespace(name)
 		c.latency = o.Metrics.PublishSeconds(name)
 		spaces[name] = &c

@@ -34,7 +34,7 @@ func (t *topic) announce(sb *sub) {
 	if t.hub.cluster != nil {
 		t.hub.cluster.joined(t, sb)
 	}
-	t.tellLocked(EventJoin, sb)
+	t.tellLocked(true, sb)
 }
 
 // departLocked undoes announce, or keeps a late one from being done.
@@ -47,7 +47,7 @@ func (t *topic) departLocked(sb *sub) {
 	if t.hub.cluster != nil {
 		t.hub.cluster.left(sb)
 	}
-	t.tellLocked(EventLeave, sb)
+	t.tellLocked(false, sb)
 }
 
 func (sb *sub) infoClient() string {
@@ -57,19 +57,16 @@ func (sb *sub) infoClient() string {
 	return sb.info.Client
 }
 
-func (t *topic) tellLocked(kind EventKind, sb *sub) {
+func (t *topic) tellLocked(joined bool, sb *sub) {
 	if !sb.announced {
 		return
 	}
-	if kind == EventJoin {
+	if joined {
 		t.ns.metrics.Joins.Inc()
 	} else {
 		t.ns.metrics.Leaves.Inc()
 	}
-	if t.mu.watchers == 0 {
-		return
-	}
-	t.sendLocked(message{kind: msgDeliver, delivery: &delivery{event: Event{Kind: kind, Channel: t.name, Info: sb.info}}})
+	t.movedLocked(joined, false, sb.info)
 }
 
 // presenceOf returns the namespace of a channel whose members are kept.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"myelin/auth"
 	"myelin/channel"
@@ -169,7 +170,7 @@ func TestPresenceAfterMassDisconnect(t *testing.T) {
 			}
 			clients = append(clients, c)
 		}
-		s.settle()
+		wait(2 * time.Second)
 		if l := watcher.lines(); len(l) != many+2 {
 			t.Errorf("%d lines for %d joins", len(l), many)
 		}
@@ -187,7 +188,7 @@ func TestPresenceAfterMassDisconnect(t *testing.T) {
 		if got := s.present("room:x"); !slices.Equal(got, []string{"watcher "}) {
 			t.Errorf("%d are present", len(got))
 		}
-		s.settle()
+		wait(2 * time.Second)
 		if l := watcher.lines(); len(l) != many {
 			t.Errorf("%d lines for %d leaves", len(l), many)
 		}

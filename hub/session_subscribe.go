@@ -32,8 +32,8 @@ type sub struct {
 	serverSide  bool
 	recoverable bool
 	// present: presence shows it. announced: others hear that it comes and
-	// goes. watches: it hears of others.
-	present, announced, watches bool
+	// goes. watches: it hears of others, watchesUsers: of users only.
+	present, announced, watches, watchesUsers bool
 	// settled: it has joined its topic and whoever ends it makes it leave.
 	// Before that its Subscribe call does. Under session.mu.
 	settled bool
@@ -80,6 +80,10 @@ type SubscribeRequest struct {
 	// Last asks for the newest publication to begin with, unless Recover asks
 	// for more.
 	Last bool `json:",omitzero"`
+	// Users: to hear of the first connection of a user that comes and of the
+	// last one that goes. JoinLeave means that, too, where the namespace tells
+	// of users rather than of connections.
+	Users bool `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
 }
@@ -182,7 +186,9 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 	}
 	sb.present = or(o.Presence, ns.Presence)
 	sb.announced = or(o.JoinLeave, ns.JoinLeave)
-	sb.watches = ns.JoinLeave && or(o.ForcePushJoinLeave, r.JoinLeave)
+	watches := ns.JoinLeave && or(o.ForcePushJoinLeave, r.JoinLeave)
+	sb.watches = watches && !ns.JoinLeaveByUser
+	sb.watchesUsers = ns.JoinLeave && r.Users || watches && ns.JoinLeaveByUser
 	sb.recoverable = ns.Policy.Recoverable() &&
 		or(o.ForceRecovery, or(o.ForcePositioning, ns.Recover || r.Recoverable || r.Recover))
 	if sb.present || sb.announced {

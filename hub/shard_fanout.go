@@ -9,6 +9,8 @@ import (
 // shared by the shards.
 type delivery struct {
 	event Event
+	// more is what is told along with it, of the same kind.
+	more []Event
 
 	mu struct {
 		sync.Mutex
@@ -31,8 +33,16 @@ func (d *delivery) encoded(f Form) []byte {
 			return d.mu.frames[i].bytes
 		}
 	}
-	b := f.AppendEvent(nil, &d.event)
+	b := d.appendTo(nil, f)
 	d.mu.frames = append(d.mu.frames, frame{f, b})
+	return b
+}
+
+func (d *delivery) appendTo(b []byte, f Form) []byte {
+	b = f.AppendEvent(b, &d.event)
+	for i := range d.more {
+		b = f.AppendEvent(b, &d.more[i])
+	}
 	return b
 }
 
@@ -217,7 +227,7 @@ func (s *shard) each(sb *sub, batch []*delivery) int {
 // one hands over one delivery.
 func (s *shard) one(sb *sub, d *delivery) {
 	if sb.session.private {
-		s.queue(sb.session, sb.session.form.AppendEvent(nil, &d.event))
+		s.queue(sb.session, d.appendTo(nil, sb.session.form))
 	} else {
 		s.queue(sb.session, d.encoded(sb.session.form))
 	}
@@ -234,6 +244,8 @@ func (sb *sub) wants(e *Event) bool {
 		return true
 	case EventJoin, EventLeave:
 		return sb.watches
+	case EventUserJoin, EventUserLeave:
+		return sb.watchesUsers
 	default:
 		return true
 	}

@@ -26,6 +26,10 @@ func (f *text) AppendEvent(dst []byte, e *hub.Event) []byte {
 		return fmt.Appendf(dst, "join %s %s\n", e.Channel, e.Info.User)
 	case hub.EventLeave:
 		return fmt.Appendf(dst, "leave %s %s\n", e.Channel, e.Info.User)
+	case hub.EventUserJoin:
+		return fmt.Appendf(dst, "user-join %s %s\n", e.Channel, e.Info.User)
+	case hub.EventUserLeave:
+		return fmt.Appendf(dst, "user-leave %s %s\n", e.Channel, e.Info.User)
 	case hub.EventPing:
 		return append(dst, "ping\n"...)
 	case hub.EventUnsubscribed:

@@ -35,8 +35,11 @@ type topic struct {
 		shards []int32
 		// taps want to know when there is something new.
 		taps []*tap
-		// watchers counts the subscriptions that want joins and leaves.
-		watchers int
+		// watchers counts the subscriptions that want joins and leaves, of
+		// connections or of users.
+		watchers, userWatchers int
+		// crowd is nil where nobody can want them.
+		crowd *crowd
 	}
 }
 
@@ -138,6 +141,7 @@ func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, 
 		st.beginLocked(name)
 		st.mu.Unlock()
 
+		t.seed()
 		err := t.open(ctx)
 		st.mu.Lock()
 		defer st.mu.Unlock()

@@ -63,9 +63,7 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.shards[sh.number]++
-	if sb.watches {
-		t.mu.watchers++
-	}
+	t.watchLocked(sb, 1)
 	sb.last = t.mu.top.Offset
 	sh.push(message{kind: msgAttach, sub: sb})
 	ns.metrics.Subscriptions.Add(1)
@@ -84,9 +82,7 @@ func (t *topic) detach(sb *sub, why Unsubscribe) {
 	defer t.mu.Unlock()
 	sh.push(m)
 	t.mu.shards[sh.number]--
-	if sb.watches {
-		t.mu.watchers--
-	}
+	t.watchLocked(sb, -1)
 	t.departLocked(sb)
 	t.ns.metrics.Subscriptions.Add(-1)
 }

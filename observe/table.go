@@ -196,7 +196,8 @@ const (
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
-		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames
+		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames +
+		", " + patternLimitNames
 )
 
 // commandNames returns the commands of the client protocol.

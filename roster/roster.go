@@ -144,6 +144,25 @@ func (r *Roster) Members(name string, most int) []*channel.ClientInfo {
 	return out
 }
 
+// Users returns how many connections each user has that others are told of, in
+// a channel. It belongs to the caller who changes the roster: what it tells is
+// as of the events told so far.
+func (r *Roster) Users(name string) map[string]int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var users map[string]int
+	for m := r.mu.rooms[name]; m != nil; m = m.next {
+		if !m.announced {
+			continue
+		}
+		if users == nil {
+			users = make(map[string]int)
+		}
+		users[m.info.User]++
+	}
+	return users
+}
+
 // addLocked enters a member that is new, if there is room.
 func (r *Roster) addLocked(events []Event, p *peer, e *entry) []Event {
 	if r.mu.count >= r.limit {

@@ -142,5 +142,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
+		JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
 	}, nil
 }

@@ -1,0 +1,317 @@
+package hub_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"myelin/auth"
+	"myelin/hub"
+)
+
+// byUser has the room tell of users rather than of connections.
+func byUser(o *hub.Options) { o.Namespaces["room"].JoinLeaveByUser = true }
+
+// comings returns what a client was told of who came and went, in order.
+func (c *client) comings() []string {
+	synctest.Wait()
+	var out []string
+	for _, l := range c.lines() {
+		if f := strings.Fields(l); strings.HasSuffix(f[0], "join") || strings.HasSuffix(f[0], "leave") {
+			out = append(out, f[0]+" "+f[2])
+		}
+	}
+	return out
+}
+
+// A user is told of once, however many connections he has and wherever.
+func TestUsersComeOnceAndGoOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, byUser, nil, "a", "b")
+		a, b := w.nodes["a"], w.nodes["b"]
+		elder := b.in("ann", "room:x", false)
+		wait(time.Second)
+		watcher := a.in("watcher", "room:x", true)
+		wait(time.Second)
+		both := a.connect("both")
+		if err := both.join(hub.SubscribeRequest{Channel: "room:x", Users: true}); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		second := a.in("ann", "room:x", false) // she is there, on the other node
+		bob := b.in("bob", "room:x", false)
+		wait(time.Second)
+		again := a.in("bob", "room:x", false)
+		bob.Close(hub.DisconnectConnectionClosed)
+		elder.Close(hub.DisconnectConnectionClosed)
+		wait(time.Second)
+		want := []string{"user-join watcher", "user-join both", "user-join bob"}
+		if got := watcher.comings(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := both.comings(); !slices.Equal(got, want[1:]) {
+			t.Errorf("%q, want %q", got, want[1:])
+		}
+		second.Close(hub.DisconnectConnectionClosed)
+		again.Close(hub.DisconnectConnectionClosed)
+		wait(time.Second)
+		if got := watcher.comings(); !slices.Equal(got, []string{"user-leave ann", "user-leave bob"}) {
+			t.Errorf("%q", got)
+		}
+		w.kill("b")
+		wait(10 * time.Second)
+		if got := watcher.comings(); len(got) != 0 {
+			t.Errorf("nobody was there, and %q", got)
+		}
+	})
+}
+
+// A user who comes to two nodes at the same time comes once.
+func TestUserWhoComesToTwoNodesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, byUser, nil, "a", "b")
+		watchers := []*client{w.nodes["a"].in("wa", "room:x", true), w.nodes["b"].in("wb", "room:x", true)}
+		wait(time.Second)
+		for _, c := range watchers {
+			c.comings()
+		}
+		w.nodes["a"].in("ann", "room:x", false)
+		w.nodes["b"].in("ann", "room:x", false)
+		wait(time.Second)
+		for _, c := range watchers {
+			if got := c.comings(); !slices.Equal(got, []string{"user-join ann"}) {
+				t.Errorf("%q", got)
+			}
+		}
+	})
+}
+
+func TestPresenceByUser(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a", "b")
+		for _, user := range []string{"bob", "ann", "ann"} {
+			w.nodes["a"].in(user, "room:x", false)
+		}
+		asker := w.nodes["b"].in("ann", "room:x", false)
+		wait(time.Second)
+		for id, ask := range map[string]func(string) ([]hub.PresentUser, error){
+			"a": w.nodes["a"].hub.PresenceUsers, "b": asker.PresenceUsers,
+		} {
+			users, err := ask("room:x")
+			if err != nil || len(users) != 2 || users[0].User != "ann" || users[0].Clients != 3 || users[1].User != "bob" || users[1].Clients != 1 {
+				t.Errorf("at %s: %+v, %v", id, users, err)
+			}
+		}
+		if _, err := asker.PresenceUsers("log:x"); err == nil {
+			t.Error("a namespace without presence has users")
+		}
+	})
+}
+
+// Ten thousand who leave at once are told in bounded batches: all of them, at
+// the rate of the namespace, to watchers of whom none is sent away, and with a
+// number of writes that does not go by the number of those who left.
+func TestMassDisconnectIsToldInBatches(t *testing.T) {
+	const many, rate, watching = 10_000, 2000, 50
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) { o.Namespaces["room"].JoinLeaveRate = rate })
+		var clients []*client
+		for i := range many {
+			c := s.connect(fmt.Sprint("u", i))
+			if err := c.join(hub.SubscribeRequest{Channel: "room:x"}); err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, c)
+		}
+		var watchers []*client
+		for range watching {
+			c := s.connect("watcher")
+			if err := c.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true}); err != nil {
+				t.Fatal(err)
+			}
+			watchers = append(watchers, c)
+		}
+		wait(time.Second)
+		watchers[0].lines()
+		before := watchers[0].writes()
+		for _, c := range clients {
+			c.Close(hub.DisconnectConnectionClosed)
+		}
+		began := time.Now()
+		if got := s.present("room:x"); len(got) != watching {
+			t.Errorf("%d are present", len(got))
+		}
+		wait(time.Second)
+		first := watchers[0].comings()
+		if len(first) > rate+rate/10+50 {
+			t.Errorf("%d told within a second, %d are allowed", len(first), rate)
+		}
+		all := len(first)
+		for all < many && time.Since(began) < time.Minute {
+			wait(time.Second)
+			all += len(watchers[0].comings())
+		}
+		took, writes := time.Since(began), watchers[0].writes()-before
+		if all != many {
+			t.Errorf("%d were told, %d left", all, many)
+		}
+		if least := many / rate * time.Second; took > least+2*time.Second {
+			t.Errorf("it took %v, at %d a second it should take %v", took, rate, least)
+		}
+		if writes > many/20 {
+			t.Errorf("%d writes for %d who left", writes, many)
+		}
+		for _, c := range watchers[1:] {
+			if n := len(c.comings()); n < many {
+				t.Errorf("a watcher was told of %d", n)
+			}
+		}
+		if s.metrics.Limit("join_leave").Value() == 0 {
+			t.Error("it was not counted")
+		}
+		t.Logf("%d left, told in %v with %d writes for each watcher", many, took, writes)
+	})
+}
+
+// Who came and went before it was his turn to be told of is not told of.
+func TestComingAndGoingIsConflated(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) { o.Namespaces["room"].JoinLeaveRate = 10 })
+		watcher := s.connect("watcher")
+		if err := watcher.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true, Users: true}); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		watcher.lines()
+		stays := s.connect("stays")
+		stays.subscribe("room:x")
+		for i := range 2000 {
+			c := s.connect(fmt.Sprint("u", i))
+			if err := c.join(hub.SubscribeRequest{Channel: "room:x"}); err != nil {
+				t.Fatal(err)
+			}
+			c.Close(hub.DisconnectConnectionClosed)
+		}
+		if err := stays.Unsubscribe("room:x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := stays.join(hub.SubscribeRequest{Channel: "room:x"}); err != nil {
+			t.Fatal(err)
+		}
+		wait(10 * time.Second)
+		here := make(map[string]int)
+		lines := watcher.comings()
+		for _, l := range lines {
+			verb, who, _ := strings.Cut(l, " ")
+			if strings.HasSuffix(verb, "join") {
+				here[verb[:len(verb)-len("join")]+who]++
+			} else {
+				here[verb[:len(verb)-len("leave")]+who]--
+			}
+		}
+		maps.DeleteFunc(here, func(_ string, n int) bool { return n == 0 })
+		if len(lines) > 200 || !maps.Equal(here, map[string]int{"stays": 1, "user-stays": 1}) {
+			t.Errorf("%d lines, and then %v", len(lines), here)
+		}
+	})
+}
+
+// TestPresenceIsTheTruth is the model: whatever clients do on three nodes, the
+// answer about who is there is the truth on each, by connection and by user,
+// and whoever adds up what he was told comes to the same.
+func TestPresenceIsTheTruth(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		steps := rapid.SliceOfN(rapid.Uint32(), 5, 120).Draw(rt, "steps")
+		rate := rapid.SampledFrom([]int{5, 50, 1000}).Draw(rt, "rate")
+		bubble(t, func(t *testing.T) { presenceModel(t, steps, rate) })
+		if t.Failed() {
+			rt.FailNow()
+		}
+	})
+}
+
+func presenceModel(t *testing.T, steps []uint32, rate int) {
+	ids := []string{"a", "b", "c"}
+	w := newTown(t, func(o *hub.Options) { o.Namespaces["room"].JoinLeaveRate = rate }, nil, ids...)
+	watchers := make(map[string]*client)
+	for _, id := range ids {
+		c := w.nodes[id].connectAs(&auth.Identity{User: "watcher"}, nil)
+		if err := c.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true, Users: true}); err != nil {
+			t.Fatal(err)
+		}
+		watchers[id] = c
+	}
+	var here []*client
+	users := make(map[*client]string)
+	for _, step := range steps {
+		what, which := step%8, int(step>>3)
+		switch {
+		case what < 4 || len(here) == 0:
+			user := fmt.Sprint("u", which%5)
+			c := w.nodes[ids[which%3]].in(user, "room:x", false)
+			here, users[c] = append(here, c), user
+		case what < 6:
+			i := which % len(here)
+			here[i].Close(hub.DisconnectConnectionClosed)
+			here = slices.Delete(here, i, i+1)
+		case what == 6:
+			i := which % len(here)
+			if _, err := w.nodes["a"].hub.Disconnect(context.Background(), hub.Target{Client: here[i].ID()}, hub.DisconnectForceReconnect, nil); err != nil {
+				t.Fatal(err)
+			}
+			here = slices.Delete(here, i, i+1)
+		default:
+			wait(time.Duration(which%300) * time.Millisecond)
+		}
+	}
+	wait(30 * time.Second)
+	all, byUser := []string{"watcher", "watcher", "watcher"}, map[string]int{"watcher": 3}
+	for _, c := range here {
+		all = append(all, users[c])
+		byUser[users[c]]++
+	}
+	w.everywhere("room:x", all...)
+	for _, id := range ids {
+		got := make(map[string]int)
+		present, err := w.nodes[id].hub.PresenceUsers("room:x")
+		for _, u := range present {
+			got[u.User] = u.Clients
+		}
+		if err != nil || !maps.Equal(got, byUser) {
+			t.Errorf("node %s: users %v, %v, want %v", id, got, err, byUser)
+		}
+		clients, told := make(map[string]int), make(map[string]int)
+		for _, l := range watchers[id].comings() {
+			f := strings.Fields(l)
+			switch f[0] {
+			case "join":
+				clients[f[1]]++
+			case "leave":
+				clients[f[1]]--
+			case "user-join":
+				told[f[1]]++
+			default:
+				told[f[1]]--
+			}
+		}
+		for user, n := range byUser {
+			if user != "watcher" && (clients[user] != n || told[user] != 1) {
+				t.Errorf("node %s was told that %s is there %d times, %d as a user, want %d", id, user, clients[user], told[user], n)
+			}
+			delete(clients, user)
+			delete(told, user)
+		}
+		for user, n := range clients {
+			if n != 0 || told[user] != 0 {
+				t.Errorf("node %s was told that %s is there %d times, %d as a user", id, user, n, told[user])
+			}
+		}
+	}
+}
