@@ -126,8 +126,10 @@ func (c *cluster) handle(i *item) {
 	begun, diverged := c.roster.Copies()
 	switch i.kind {
 	case itemUp:
+		c.hub.life.peer(i.node, true)
 		ask = c.roster.Up(i.node)
 	case itemDown:
+		c.hub.life.peer(i.node, false)
 		c.roster.Down(i.node)
 	case itemFrame:
 		events, ask = c.roster.Hear(i.node, i.b)
@@ -170,6 +172,9 @@ func (c *cluster) tell(events []roster.Event) {
 					return // the hub closes
 				}
 			}
+		}
+		if c.hub.life.remote(&events[i]) {
+			continue
 		}
 		t := c.hub.topics.get(e.Channel)
 		if t == nil {

@@ -52,6 +52,10 @@ var (
 	UnsubscribeExpired      = Unsubscribe{2501, "subscription expired"}
 )
 
+// unsubscribeClosed is how the lifecycle tells of subscriptions that end with
+// their connection; the client is not told.
+var unsubscribeClosed = Unsubscribe{0, "connection closed"}
+
 // Disconnects returns every reason for disconnecting, for the documentation.
 func Disconnects() []Disconnect {
 	return []Disconnect{

@@ -19,7 +19,8 @@ type Hub struct {
 	topics  topicTable
 	repairs repairs
 	pacer   pacer
-	cluster *cluster // nil on a node alone
+	cluster *cluster   // nil on a node alone
+	life    *lifecycle // nil where nobody wants to know
 	began   time.Time
 	clients registry
 	quotas  *quotas
@@ -46,6 +47,9 @@ func New(o Options) *Hub {
 	h.topics.init()
 	h.clients.init()
 	h.quotas = newQuotas(h)
+	if o.Lifecycle != nil {
+		h.life = newLifecycle(h, *o.Lifecycle)
+	}
 	for i := range o.Shards {
 		s := newShard(h, i)
 		h.shards = append(h.shards, s)
@@ -57,6 +61,9 @@ func New(o Options) *Hub {
 		h.loops.Go(h.cluster.herald)
 		h.loops.Go(h.cluster.follow)
 		h.loops.Go(h.quotas.tell)
+	}
+	if h.life != nil {
+		h.loops.Go(h.life.run)
 	}
 	return h
 }
@@ -96,6 +103,9 @@ func (h *Hub) Close() {
 		s.Close(DisconnectShutdown)
 	}
 	<-h.clients.empty
+	if h.life != nil {
+		close(h.life.stop)
+	}
 	for _, s := range h.shards {
 		s.push(message{kind: msgStop})
 	}

@@ -81,6 +81,8 @@ type Options struct {
 	Shards  int
 	Metrics *observe.Metrics
 	Logger  *slog.Logger
+	// Lifecycle has the hub tell who comes and goes; nil is not.
+	Lifecycle *Lifecycle
 }
 
 // Namespace is the rules of the channels of one namespace.
@@ -116,6 +118,8 @@ type Namespace struct {
 	// Limits.MessageBytes; 0 is no other limit.
 	MessageBytes int
 
+	// life: the lifecycle tells of its channels.
+	life    bool
 	metrics *observe.Namespace
 	latency *observe.Histogram
 }

@@ -15,6 +15,7 @@ import (
 	"myelin/internal/rate"
 	"myelin/internal/wheel"
 	"myelin/observe"
+	"myelin/roster"
 )
 
 // Session is one client's connection as the hub sees it.
@@ -49,6 +50,8 @@ type Session struct {
 	// subExpiry is the earliest end of a subscription in Unix seconds; 0 is none.
 	subExpiry atomic.Int64
 
+	// entry is where the journal for other nodes keeps it; set before identity.
+	entry roster.Place
 	// next and prev link the sessions of one user, under the registry's lock.
 	next, prev *Session
 
@@ -150,6 +153,7 @@ func (s *Session) Identify(id *auth.Identity) error {
 	}
 	s.mu.state, s.mu.seats = sessionIdentified, seats
 	s.mu.identity = id
+	s.hub.life.connected(s, id.User)
 	s.mu.Unlock()
 	s.expiresAt.Store(id.ExpiresAt)
 	s.hub.clients.identify(s, id.User)
@@ -270,6 +274,7 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 	s.mu.subs, s.mu.wanted = subSet{}, nil
 	s.hub.quotas.stand(s.mu.seats)
 	s.mu.seats = nil
+	who := s.mu.identity
 	s.mu.Unlock()
 
 	s.hub.opts.Metrics.Disconnect(why.Code).Inc()
@@ -277,7 +282,10 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 	s.hub.connections.Add(-1)
 	s.hub.metrics.Sessions.Add(-1)
 	for _, sb := range subs {
-		sb.topic.detach(sb, Unsubscribe{})
+		sb.topic.detach(sb, unsubscribeClosed)
+	}
+	if who != nil {
+		s.hub.life.disconnected(s, who.User, why)
 	}
 	s.shard.push(message{kind: msgClose, session: s, event: &Event{Kind: EventDisconnected, Code: why.Code, Reason: why.Reason, Data: bye}})
 	for _, sb := range subs {

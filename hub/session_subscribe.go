@@ -27,7 +27,8 @@ type sub struct {
 	place       int    // in the session's set; under session.mu
 	topic       *topic
 	info        *channel.ClientInfo
-	expiresAt   int64 // Unix seconds, 0 never; under session.mu
+	user        string // for the lifecycle
+	expiresAt   int64  // Unix seconds, 0 never; under session.mu
 	grant       *auth.Grant
 	serverSide  bool
 	recoverable bool
@@ -191,6 +192,9 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 	sb.watchesUsers = ns.JoinLeave && r.Users || watches && ns.JoinLeaveByUser
 	sb.recoverable = ns.Policy.Recoverable() &&
 		or(o.ForceRecovery, or(o.ForcePositioning, ns.Recover || r.Recoverable || r.Recover))
+	if id := s.Identity(); id != nil {
+		sb.user = id.User
+	}
 	if sb.present || sb.announced {
 		sb.info = s.info(o.Info)
 	}

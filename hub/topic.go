@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/roster"
 )
 
 // topic is the node's view of one channel that has subscribers.
@@ -40,6 +41,10 @@ type topic struct {
 		watchers, userWatchers int
 		// crowd is nil where nobody can want them.
 		crowd *crowd
+		// seated counts those that the lifecycle was told of, entry is where the
+		// journal for other nodes keeps that there are any.
+		seated int
+		entry  roster.Place
 	}
 }
 

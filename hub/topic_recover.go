@@ -67,6 +67,7 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 	sb.last = t.mu.top.Offset
 	sh.push(message{kind: msgAttach, sub: sb})
 	ns.metrics.Subscriptions.Add(1)
+	h.life.subscribedLocked(t, sb)
 	return t, t.mu.top, nil
 }
 
@@ -85,6 +86,7 @@ func (t *topic) detach(sb *sub, why Unsubscribe) {
 	t.watchLocked(sb, -1)
 	t.departLocked(sb)
 	t.ns.metrics.Subscriptions.Add(-1)
+	t.hub.life.unsubscribedLocked(t, sb, why)
 }
 
 // begin fills in what a subscription begins with.

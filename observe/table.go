@@ -197,7 +197,8 @@ const (
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
 		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames +
-		", " + patternLimitNames
+		", " + patternLimitNames +
+		", " + hookLimitNames
 )
 
 // commandNames returns the commands of the client protocol.

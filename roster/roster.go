@@ -30,6 +30,12 @@ type Event struct {
 	Joined  bool
 	Channel string
 	Info    *channel.ClientInfo
+	// Announced: the members of the channel hear of it. Others are told of only
+	// where presence does not show them either: they are for the caller alone.
+	Announced bool
+	// Node is whose it is or was; Gone says that the node went, not the member.
+	Node channel.Node
+	Gone bool
 }
 
 // member is one member of another node.
@@ -179,8 +185,8 @@ func (r *Roster) addLocked(events []Event, p *peer, e *entry) []Event {
 	p.members[e.ticket] = m
 	p.sum += hash(e.ticket)
 	r.mu.count++
-	if m.announced {
-		events = append(events, Event{Joined: true, Channel: m.channel, Info: &m.info})
+	if m.told() {
+		events = append(events, Event{Joined: true, Channel: m.channel, Info: &m.info, Announced: m.announced, Node: p.node})
 	}
 	return events
 }
@@ -206,8 +212,12 @@ func (r *Roster) removeLocked(events []Event, p *peer, ticket uint64) []Event {
 		m.next.prev = m.prev
 	}
 	m.next, m.prev = nil, nil
-	if m.announced {
-		events = append(events, Event{Channel: m.channel, Info: &m.info})
+	if m.told() {
+		events = append(events, Event{Channel: m.channel, Info: &m.info, Announced: m.announced, Node: p.node, Gone: p.gone})
 	}
 	return events
 }
+
+// told reports whether there are events of a member: all but those that
+// presence shows in silence.
+func (m *member) told() bool { return m.announced || !m.present }
