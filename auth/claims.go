@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"myelin/filter"
 )
 
 // Bounds on what a token may carry, whatever its size.
@@ -214,6 +216,7 @@ func (r *claimReader) subOptions() SubOptions {
 		Info: r.payload("info", "b64info"),
 		Data: r.payload("data", "b64data"),
 	}
+	o.Filter = r.filter("filter")
 	if in, ok := r.object("override"); ok {
 		o.Override = Override{
 			Presence:           in.flag("presence"),
@@ -225,6 +228,20 @@ func (r *claimReader) subOptions() SubOptions {
 		r.adopt(in)
 	}
 	return o
+}
+
+// filter reads a filter, which is checked here: a token that cannot be meant so
+// gives nothing.
+func (r *claimReader) filter(name string) *filter.Filter {
+	raw, ok := r.get(name)
+	if !ok {
+		return nil
+	}
+	f, err := filter.Parse(raw, filter.Limits{})
+	if err != nil {
+		r.fail(name, "%v", err)
+	}
+	return f
 }
 
 // flag reads an override, which is written {"value": true}.
@@ -265,7 +282,7 @@ func (r *claimReader) caps() []Capability {
 }
 
 func (r *claimReader) capability() Capability {
-	c := Capability{Channels: r.list("channels", maxCapChannels), Allow: r.verbs("allow")}
+	c := Capability{Channels: r.list("channels", maxCapChannels), Allow: r.verbs("allow"), Filter: r.filter("filter")}
 	c.Match, _ = r.text("match")
 	if c.Match != MatchExact && c.Match != MatchWildcard {
 		r.fail("match", "is %s, want %q or none", quote(c.Match), MatchWildcard)

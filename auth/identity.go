@@ -3,6 +3,8 @@ package auth
 import (
 	"slices"
 	"strings"
+
+	"myelin/filter"
 )
 
 // The two ways in which a capability's channels are read.
@@ -104,6 +106,25 @@ type Capability struct {
 	Allow []string `json:"allow"`
 	// Match is MatchExact or MatchWildcard.
 	Match string `json:"match,omitempty"`
+	// Filter is what the bearer may have of the channels' publications,
+	// whatever right he reads them by; nil is all.
+	Filter *filter.Filter `json:"filter,omitempty"`
+}
+
+// Filter returns what the bearer may have of a channel's publications: what
+// both the entry of "subs" and the first capability that names the channel let
+// through. Nil is all.
+func (id *Identity) Filter(channel string) *filter.Filter {
+	if id == nil {
+		return nil
+	}
+	f := id.Subs[channel].Filter
+	for i := range id.Caps {
+		if id.Caps[i].names(channel) {
+			return filter.And(f, id.Caps[i].Filter)
+		}
+	}
+	return f
 }
 
 func (c *Capability) names(channel string) bool {
@@ -128,6 +149,9 @@ type SubOptions struct {
 	// Data goes to the client when it is subscribed: claim "data" as raw JSON,
 	// or "b64data" decoded.
 	Data []byte
+	// Filter is what the client may have of the channel's publications, claim
+	// "filter"; nil is all.
+	Filter *filter.Filter `json:",omitempty"`
 	// Override replaces options of the namespace, claim "override".
 	Override
 }

@@ -51,6 +51,10 @@ const (
 	// EventRefreshed: the server moved the end of the connection; ExpiresAt
 	// is set, and Now.
 	EventRefreshed
+	// EventPassed tells a private form of a publication that its session does
+	// not get, because of a filter; what it appends is not sent. The fields are
+	// those of EventPublication.
+	EventPassed
 	// EventDisconnected is the last one; Code and Reason are set, and Data
 	// where the session was closed with a goodbye.
 	EventDisconnected
@@ -68,9 +72,18 @@ type Event struct {
 	Info        *channel.ClientInfo
 	Position    channel.Position
 	Recoverable bool
-	Data        []byte
-	Code        uint32
-	Reason      string
+	// ID, where it is not 0, is how the client knows the channel, whose name it
+	// then needs not be told.
+	ID int64
+	// Delta: the client takes patches of the data of publications. Base is the
+	// one it has, to which a patch may be made; nil for none. Saved is set by
+	// the form: how many bytes shorter than the data the patch is.
+	Delta  bool
+	Base   *channel.Publication
+	Saved  int
+	Data   []byte
+	Code   uint32
+	Reason string
 	// ExpiresAt and Now are Unix seconds; ExpiresAt 0 is never.
 	ExpiresAt int64
 	Now       int64

@@ -26,6 +26,7 @@ type Hub struct {
 	quotas  *quotas
 
 	nextShard   atomic.Uint32
+	topicIDs    atomic.Int64
 	connections atomic.Int64
 	draining    atomic.Bool
 

@@ -105,6 +105,8 @@ type Namespace struct {
 	Recover bool
 	// Gate keeps the channels; nil for those that clients publish on.
 	Gate Gate
+	// Delta lets clients have patches in place of whole publications.
+	Delta bool
 	// PositionCheck is how often a topic is compared with the engine's top;
 	// 30 s by default, negative is never.
 	PositionCheck time.Duration

@@ -245,7 +245,7 @@ func (t *topic) sendNewsLocked(all []news) {
 	}
 	for _, events := range [][]Event{connections, users} {
 		if len(events) > 0 {
-			t.sendLocked(message{kind: msgDeliver, delivery: &delivery{event: events[0], more: events[1:]}})
+			t.sendLocked(message{kind: msgDeliver, delivery: &delivery{id: t.id, event: events[0], more: events[1:]}})
 		}
 	}
 }

@@ -209,9 +209,13 @@ func (s *Session) Refresh(id *auth.Identity) error {
 		return DisconnectInvalidToken
 	}
 	s.mu.identity = id
+	patched := s.refilterAllLocked()
 	s.mu.Unlock()
 	s.expiresAt.Store(id.ExpiresAt)
 	s.shard.push(message{kind: msgRetime, session: s})
+	for _, sb := range patched {
+		s.leave(sb, UnsubscribeInsufficient)
+	}
 	return nil
 }
 
@@ -374,8 +378,9 @@ func (s *Session) PresenceStats(name string) (PresenceStats, error) {
 	return s.hub.PresenceStats(name)
 }
 
-// History reads what is kept of a channel. It is cut after 4 MiB: the client
-// goes on from the last publication it got.
+// History reads what is kept of a channel, of that what the session's tokens
+// let it have. It is cut after 4 MiB: the client goes on from the last
+// publication it got.
 func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadResult, error) {
 	ns, err := s.hub.Namespace(r.Channel)
 	if err != nil {
@@ -385,7 +390,7 @@ func (s *Session) History(ctx context.Context, r HistoryRequest) (channel.ReadRe
 		return channel.ReadResult{}, err
 	}
 	r.MaxBytes = maxReply
-	out, err := s.hub.History(ctx, r)
+	out, err := s.hub.filteredHistory(ctx, r, s.Filter(r.Channel))
 	out.Pubs = fitting(out.Pubs)
 	return out, err
 }

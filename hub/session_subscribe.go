@@ -7,6 +7,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/filter"
 	"myelin/roster"
 )
 
@@ -42,14 +43,21 @@ type sub struct {
 	// keeps it. Under topic.mu.
 	joined bool
 	entry  roster.Place
+	// choice is what it chose and may not choose; nil for nothing. Under
+	// session.mu.
+	choice *choice
 
 	// What follows belongs to the shard.
 	state subState
-	lost  bool   // something was missed while waiting
-	index int    // place in its list
-	last  uint64 // offset of the newest publication handed over
-	held  []*delivery
-	pace  *pacing // nil for who gets everything
+	lost  bool // something was missed while waiting
+	// delta: it gets patches. based: its client has the publication at last.
+	// numeric: its client knows the channel by an id.
+	delta, based, numeric bool
+	filter                *filter.Filter // nil for all
+	index                 int            // place in its list
+	last                  uint64         // offset of the newest publication handed over
+	held                  []*delivery
+	pace                  *pacing // nil for who gets everything
 	// ended is the word that it is gone, while its reply has not gone out.
 	ended *Event
 }
@@ -85,6 +93,12 @@ type SubscribeRequest struct {
 	// last one that goes. JoinLeave means that, too, where the namespace tells
 	// of users rather than of connections.
 	Users bool `json:",omitzero"`
+	// Filter is the client's: it gets what this matches, of what it may have.
+	Filter *filter.Filter `json:",omitzero"`
+	// Delta and Numeric are wishes, too: to get patches where the namespace has
+	// them, and to know the channel by an id.
+	Delta   bool `json:",omitzero"`
+	Numeric bool `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
 }
@@ -103,6 +117,10 @@ type Subscription struct {
 	Data []byte
 	// Rate is how many times a second it gets what is newest, 0 for everything.
 	Rate float64
+	// Delta: publications may come as patches. ID is how the client knows the
+	// channel in events, 0 where by its name.
+	Delta bool
+	ID    int64
 	// ExpiresAt is when it ends unless refreshed, in Unix seconds; 0 is never.
 	ExpiresAt int64
 
@@ -130,7 +148,7 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	}
 	sb := newSub(s, ns, &r)
 	sb.name = s.hub.topics.intern(r.Channel)
-	if err := s.claim(sb); err != nil {
+	if err := s.claim(sb, ns, &r); err != nil {
 		return nil, err
 	}
 	t, at, err := s.hub.join(ctx, ns, sb)
@@ -141,6 +159,10 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	out := &Subscription{
 		sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover,
 		ExpiresAt: sb.expiresAt, Data: r.Options.Data, Rate: r.Rate,
+		Delta: sb.delta,
+	}
+	if sb.numeric {
+		out.ID = t.id
 	}
 	if !s.settle(sb) {
 		t.detach(sb, Unsubscribe{})
@@ -202,7 +224,7 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 }
 
 // claim enters sb as the session's subscription to its channel.
-func (s *Session) claim(sb *sub) error {
+func (s *Session) claim(sb *sub, ns *Namespace, r *SubscribeRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.state != sessionIdentified && s.mu.state != sessionReady {
@@ -215,6 +237,7 @@ func (s *Session) claim(sb *sub) error {
 		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
 	}
+	s.chooseLocked(sb, ns, r)
 	s.mu.subs.add(sb)
 	return nil
 }
@@ -267,6 +290,8 @@ func (s *Session) leave(sb *sub, why Unsubscribe) bool {
 // empty, where it went out otherwise.
 func (sn *Subscription) Live(reply []byte) {
 	sb := sn.sub
+	n := len(sn.Publications)
+	sb.based = sb.delta && n > 0 && sn.Publications[n-1].Offset == sn.Position.Offset
 	sb.session.shard.push(message{kind: msgLive, sub: sb, bytes: reply, offset: sn.Position.Offset})
 	sb.topic.announce(sb)
 	sb.enter()
@@ -314,7 +339,13 @@ func (s *Session) RefreshSubscription(g *auth.Grant) error {
 		return channel.ErrPermissionDenied.With("not subscribed to the channel of the token")
 	}
 	sb.grant, sb.expiresAt = g, g.ExpiresAt
+	sb.limitLocked(g.Filter)
+	patched := s.refilterLocked(sb)
 	s.mu.Unlock()
+	if patched {
+		s.leave(sb, UnsubscribeInsufficient)
+		return nil
+	}
 	s.noteExpiry(g.ExpiresAt)
 	return nil
 }

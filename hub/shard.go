@@ -20,6 +20,7 @@ const (
 	msgRetime                      // session's expiry moved
 	msgAttach                      // subscription waits for its recovery
 	msgLive                        // reply bytes, then the subscription is live
+	msgFilter                      // subscription has another filter
 	msgDetach                      // subscription is gone; event, if any, says so
 	msgInsufficient                // every subscription of the topic missed something
 	msgPosition                    // check the topic's subscriptions against an offset
@@ -179,6 +180,8 @@ func (s *shard) handle(m *message) {
 		s.attach(m.sub)
 	case msgLive:
 		s.live(m.sub, m.bytes, m.offset)
+	case msgFilter:
+		s.refilter(m.sub)
 	case msgDetach:
 		s.detach(m.sub, m.event)
 	case msgInsufficient:

@@ -3,6 +3,8 @@ package hub
 import (
 	"slices"
 	"sync"
+
+	"myelin/channel"
 )
 
 // delivery is one event on its way to the subscribers of a topic. It is
@@ -11,6 +13,10 @@ type delivery struct {
 	event Event
 	// more is what is told along with it, of the same kind.
 	more []Event
+	// id is the topic's; base is the publication before this one, where the
+	// namespace sends patches.
+	id   int64
+	base *channel.Publication
 
 	mu struct {
 		sync.Mutex
@@ -18,24 +24,31 @@ type delivery struct {
 	}
 }
 
-// frame is an event in one form.
+// frame is an event in one view.
 type frame struct {
-	form  Form
+	view
 	bytes []byte
+	// saved is how many bytes a patch is shorter than the data.
+	saved int
 }
 
-// encoded returns the event in a form, encoding it the first time.
-func (d *delivery) encoded(f Form) []byte {
+// encoded returns the event in a view, encoding it the first time.
+func (d *delivery) encoded(v view) frame {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.mu.frames {
-		if d.mu.frames[i].form == f {
-			return d.mu.frames[i].bytes
+		if d.mu.frames[i].view == v {
+			return d.mu.frames[i]
 		}
 	}
-	b := d.appendTo(nil, f)
-	d.mu.frames = append(d.mu.frames, frame{f, b})
-	return b
+	f := frame{view: v}
+	if v.plain() {
+		f.bytes = d.appendTo(nil, v.form)
+	} else {
+		f.bytes, f.saved = d.appendView(v)
+	}
+	d.mu.frames = append(d.mu.frames, f)
+	return f
 }
 
 func (d *delivery) appendTo(b []byte, f Form) []byte {
@@ -49,47 +62,23 @@ func (d *delivery) appendTo(b []byte, f Form) []byte {
 // part is what one shard knows of one topic.
 type part struct {
 	topic *topic
-	// lists holds the live subscriptions of shared forms, one list a form.
-	lists []formList
+	// lists holds the live subscriptions of shared forms, one list a class;
+	// index finds them where they are many, sieves their filters.
+	lists  []*classList
+	index  map[class]*classList
+	sieves map[string]*sieve
 	// private holds the live subscriptions of private forms, paced those that
 	// are conflated, waiting those whose recovery is being read.
 	private []*sub
 	paced   []*sub
 	waiting []*sub
-	// batch is what has come since the last fan-out.
+	// batch is what has come since the last fan-out, which was number round.
 	batch []*delivery
-}
-
-// formList is the live subscriptions of one form.
-type formList struct {
-	form Form
-	subs []*sub
+	round uint64
 }
 
 func (p *part) empty() bool {
-	for i := range p.lists {
-		if len(p.lists[i].subs) > 0 {
-			return false
-		}
-	}
-	return len(p.private) == 0 && len(p.paced) == 0 && len(p.waiting) == 0
-}
-
-// listOf returns the list a live subscription belongs to.
-func (p *part) listOf(sb *sub) *[]*sub {
-	if sb.pace != nil {
-		return &p.paced
-	}
-	if sb.session.private {
-		return &p.private
-	}
-	for i := range p.lists {
-		if p.lists[i].form == sb.session.form {
-			return &p.lists[i].subs
-		}
-	}
-	p.lists = append(p.lists, formList{form: sb.session.form})
-	return &p.lists[len(p.lists)-1].subs
+	return len(p.lists) == 0 && len(p.private) == 0 && len(p.paced) == 0 && len(p.waiting) == 0
 }
 
 // remove takes sb out of list, in constant time.
@@ -138,25 +127,9 @@ func (s *shard) fanout(p *part) {
 		return
 	}
 	delivered := 0
-	for i := range p.lists {
-		l := &p.lists[i]
-		if len(l.subs) == 0 {
-			continue
-		}
-		for rest := p.batch; len(rest) > 0; {
-			run, joined := join(rest, l.form)
-			rest = rest[len(run):]
-			first, last := span(run)
-			for _, sb := range l.subs {
-				if first <= sb.last {
-					delivered += s.each(sb, run)
-					continue
-				}
-				sb.last = last
-				delivered += len(run)
-				s.queue(sb.session, joined)
-			}
-		}
+	p.round++
+	for _, l := range p.lists {
+		delivered += s.deal(p, l)
 	}
 	for _, sb := range p.private {
 		delivered += s.each(sb, p.batch)
@@ -168,6 +141,9 @@ func (s *shard) fanout(p *part) {
 		sb.keep(p.batch)
 	}
 	p.topic.ns.metrics.Delivered.Add(int64(delivered))
+	for _, v := range p.sieves {
+		clear(v.passed)
+	}
 	clear(p.batch)
 	p.batch = p.batch[:0]
 	if cap(p.batch) > 256 {
@@ -176,16 +152,16 @@ func (s *shard) fanout(p *part) {
 }
 
 // join returns the beginning of a batch that goes out as one, and its bytes in
-// one form: publications, as long as they are no more than one write holds, or
+// one view: publications, as long as they are no more than one write holds, or
 // a single other event.
-func join(batch []*delivery, f Form) (run []*delivery, joined []byte) {
-	joined = batch[0].encoded(f)
+func join(batch []*delivery, v view) (run []*delivery, joined []byte) {
+	joined = batch[0].encoded(v).bytes
 	if batch[0].event.Kind != EventPublication {
 		return batch[:1], joined
 	}
 	n, size := 1, len(joined)
 	for ; n < len(batch) && batch[n].event.Kind == EventPublication; n++ {
-		more := len(batch[n].encoded(f))
+		more := len(batch[n].encoded(v).bytes)
 		if size+more > maxWrite {
 			break
 		}
@@ -196,7 +172,7 @@ func join(batch []*delivery, f Form) (run []*delivery, joined []byte) {
 	}
 	joined = make([]byte, 0, size)
 	for _, d := range batch[:n] {
-		joined = append(joined, d.encoded(f)...)
+		joined = append(joined, d.encoded(v).bytes...)
 	}
 	return batch[:n], joined
 }
@@ -215,22 +191,39 @@ func span(run []*delivery) (first, last uint64) {
 func (s *shard) each(sb *sub, batch []*delivery) int {
 	n := 0
 	for _, d := range batch {
-		if !sb.wants(&d.event) {
-			continue
+		v := sb.view(d)
+		if sb.wants(&d.event) {
+			s.one(sb, d, v)
+			n++
 		}
-		s.one(sb, d)
-		n++
 	}
 	return n
 }
 
+// view returns how a subscription sees what it is about to be handed.
+func (sb *sub) view(d *delivery) view {
+	v := view{form: sb.session.form, numeric: sb.numeric}
+	if sb.delta && d.event.Kind == EventPublication {
+		v.shape = shapeFull
+		if sb.starts(d.base) {
+			v.shape = shapePatch
+		}
+	}
+	return v
+}
+
 // one hands over one delivery.
-func (s *shard) one(sb *sub, d *delivery) {
+func (s *shard) one(sb *sub, d *delivery, v view) {
 	if sb.session.private {
 		s.queue(sb.session, d.appendTo(nil, sb.session.form))
-	} else {
-		s.queue(sb.session, d.encoded(sb.session.form))
+		return
 	}
+	f := d.encoded(v)
+	if v.shape != shapePlain {
+		s.saved(sb, f)
+		sb.based = true
+	}
+	s.queue(sb.session, f.bytes)
 }
 
 // wants reports whether e is news to the subscription, and remembers it.
@@ -241,13 +234,27 @@ func (sb *sub) wants(e *Event) bool {
 			return false
 		}
 		sb.last = e.Pub.Offset
-		return true
+		if sb.filter.Match(e.Pub.Tags) {
+			return true
+		}
+		sb.pass(e)
+		return false
 	case EventJoin, EventLeave:
 		return sb.watches
 	case EventUserJoin, EventUserLeave:
 		return sb.watchesUsers
 	default:
 		return true
+	}
+}
+
+// pass notes that a publication was not for the subscription.
+func (sb *sub) pass(e *Event) {
+	sb.topic.ns.metrics.Filtered.Inc()
+	if sb.session.private {
+		gone := *e
+		gone.Kind = EventPassed
+		sb.session.form.AppendEvent(nil, &gone)
 	}
 }
 
@@ -304,7 +311,7 @@ func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 	}
 	sb.state = subLive
 	sb.last = max(sb.last, seen)
-	add(p.listOf(sb), sb)
+	p.enlist(sb)
 	if sb.pace != nil {
 		s.pace(sb, held)
 	} else {
@@ -325,7 +332,7 @@ func (s *shard) detach(sb *sub, word *Event) {
 		sb.ended = word // not before its reply
 	case subLive:
 		s.hurry(sb)
-		remove(p.listOf(sb), sb)
+		p.delist(sb)
 		fallthrough
 	default:
 		if word != nil {
@@ -346,10 +353,10 @@ func (s *shard) insufficient(t *topic) {
 	}
 	s.fanout(p)
 	var gone []*sub
-	for i := range p.lists {
-		gone = append(gone, p.lists[i].subs...)
-		p.lists[i].subs = nil
+	for _, l := range p.lists {
+		gone = append(gone, l.subs...)
 	}
+	p.lists, p.index, p.sieves = nil, nil, nil
 	for _, sb := range p.paced {
 		s.hurry(sb)
 	}
@@ -374,22 +381,23 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 	}
 	s.fanout(p)
 	var gone []*sub
-	behind := func(list *[]*sub) {
-		// From the back, because remove fills a place with the last one.
-		for _, sb := range slices.Backward(*list) {
+	behind := func(list []*sub) {
+		for _, sb := range list {
 			if sb.last < offset {
-				s.hurry(sb)
-				remove(list, sb)
-				sb.state = subGone
 				gone = append(gone, sb)
 			}
 		}
 	}
-	for i := range p.lists {
-		behind(&p.lists[i].subs)
+	for _, l := range p.lists {
+		behind(l.subs)
 	}
-	behind(&p.private)
-	behind(&p.paced)
+	behind(p.private)
+	behind(p.paced)
+	for _, sb := range gone {
+		s.hurry(sb)
+		p.delist(sb)
+		sb.state = subGone
+	}
 	t.ns.metrics.PositionFailures.Add(int64(len(gone)))
 	s.drop(gone)
 }

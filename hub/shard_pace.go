@@ -61,7 +61,7 @@ func (s *shard) pace(sb *sub, batch []*delivery) int {
 			continue
 		}
 		if d.event.Kind != EventPublication {
-			s.one(sb, d)
+			s.one(sb, d, sb.view(d))
 			sent++
 			continue
 		}
@@ -92,7 +92,7 @@ func (s *shard) unpace(sb *sub) int {
 	held := p.held.take()
 	for i, d := range held {
 		if d != nil {
-			s.one(sb, d)
+			s.one(sb, d, sb.view(d))
 			n++
 		}
 		held[i] = nil

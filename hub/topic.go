@@ -13,7 +13,10 @@ import (
 type topic struct {
 	hub  *Hub
 	name string
-	ns   *Namespace
+	// id is how clients may know the channel. No other topic of this node has
+	// had it or will, so it never means another channel to anybody.
+	id int64
+	ns *Namespace
 	// refs counts the subscriptions, those that are joining included. Under
 	// the stripe's lock.
 	refs int
@@ -30,8 +33,10 @@ type topic struct {
 		opening, repairing, again bool
 		early                     []*channel.Publication
 		top                       channel.Position
-		ring                      ring
-		members                   map[string]*channel.ClientInfo
+		// newest is the last publication, where patches are made to it.
+		newest  *channel.Publication
+		ring    ring
+		members map[string]*channel.ClientInfo
 		// shards counts the subscriptions of each shard.
 		shards []int32
 		// taps want to know when there is something new.
@@ -139,7 +144,7 @@ func (h *Hub) acquire(ctx context.Context, name string, ns *Namespace) (*topic, 
 			st.mu.Unlock()
 			return t, nil
 		}
-		t := &topic{hub: h, name: name, ns: ns, refs: 1, parts: make([]*part, len(h.shards))}
+		t := &topic{hub: h, name: name, id: h.topicIDs.Add(1), ns: ns, refs: 1, parts: make([]*part, len(h.shards))}
 		t.mu.shards = make([]int32, len(h.shards))
 		t.mu.opening = true
 		st.mu.topics[t.name] = t
@@ -237,6 +242,9 @@ func (t *topic) subscribers() int {
 func (t *topic) advanceLocked(p *channel.Publication) {
 	t.mu.top = p.Position
 	t.pokeLocked()
+	if t.ns.Delta {
+		t.mu.newest = p
+	}
 	if t.ns.Policy.Recoverable() {
 		t.mu.ring.add(p, min(maxRing, t.ns.Policy.HistorySize))
 	}
@@ -256,10 +264,10 @@ func (t *topic) sendLocked(m message) (over bool) {
 
 // publishLocked makes p the newest publication and sends it on.
 func (t *topic) publishLocked(p *channel.Publication) {
-	t.advanceLocked(p)
-	d := &delivery{event: Event{
+	d := &delivery{id: t.id, base: t.mu.newest, event: Event{
 		Kind: EventPublication, Channel: t.name, Pub: p, Recoverable: t.ns.Policy.Recoverable(),
 	}}
+	t.advanceLocked(p)
 	if t.sendLocked(message{kind: msgDeliver, delivery: d}) && !t.mu.repairing {
 		t.repairLocked()
 	}
@@ -308,7 +316,7 @@ func (h *Hub) Lost(name string) {
 // goes on from pos.
 func (t *topic) breakLocked(pos channel.Position) {
 	t.mu.top = pos
-	t.mu.ring = ring{}
+	t.mu.ring, t.mu.newest = ring{}, nil
 	t.pokeLocked()
 	t.sendLocked(message{kind: msgInsufficient})
 }

@@ -97,6 +97,7 @@ func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription)
 		if err := h.recover(ctx, sb.topic, r.Since, out); err != nil {
 			return err
 		}
+		out.Publications = sb.matching(out.Publications)
 		if sb.pace != nil {
 			out.Publications = newest(out.Publications)
 		}
@@ -106,18 +107,25 @@ func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription)
 	return nil
 }
 
-// last fills in the newest publication. It may have come after the
+// last fills in the newest publication, of those that the filter lets through
+// and that one call may read. It may have come after the
 // subscription joined: the client then stands there.
 func (h *Hub) last(ctx context.Context, t *topic, out *Subscription) error {
-	r, err := h.engine.Read(ctx, &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Limit: 1, Reverse: true})
+	q := &channel.ReadRequest{Channel: t.name, Policy: t.ns.Policy, Limit: 1, MaxBytes: maxReply, Reverse: true}
+	if out.sub.sieved() {
+		q.Limit = h.opts.Limits.HistoryRead
+	}
+	r, err := h.engine.Read(ctx, q)
 	if err != nil {
 		return err
 	}
 	if len(r.Pubs) == 0 || r.Top.Epoch != out.Position.Epoch {
 		return nil
 	}
-	out.Publications = r.Pubs
 	out.Position.Offset = max(out.Position.Offset, r.Pubs[0].Offset)
+	if pubs := out.sub.matching(r.Pubs); len(pubs) > 0 {
+		out.Publications = pubs[:1]
+	}
 	return nil
 }
 

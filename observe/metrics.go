@@ -87,6 +87,9 @@ type Namespace struct {
 	PositionFailures, Repairs *Counter
 	// Conflated counts deliveries that gave way to a newer one.
 	Conflated *Counter
+	// Filtered counts deliveries that a filter kept back, DeltaSaved the bytes
+	// that patches saved.
+	Filtered, DeltaSaved *Counter
 	// Channels and Subscriptions are those on this node now.
 	Channels, Subscriptions *Gauge
 }
@@ -111,6 +114,8 @@ func (m *Metrics) newNamespace(name string) *Namespace {
 		PositionFailures: m.counter(namePositionFailures, name),
 		Repairs:          m.counter(nameRepairs, name),
 		Conflated:        m.counter(nameConflated, name),
+		Filtered:         m.counter(nameFiltered, name),
+		DeltaSaved:       m.counter(nameDeltaSaved, name),
 		Channels:         m.gauge(nameChannels, name),
 		Subscriptions:    m.gauge(nameSubscriptions, name),
 	}

@@ -34,6 +34,8 @@ const (
 	namePositionFailures = "myelin_position_failures_total"
 	nameRepairs          = "myelin_repairs_total"
 	nameConflated        = "myelin_conflated_total"
+	nameFiltered         = "myelin_filtered_total"
+	nameDeltaSaved       = "myelin_delta_saved_bytes_total"
 	nameChannels         = "myelin_channels"
 	nameSubscriptions    = "myelin_subscriptions"
 	namePublishSeconds   = "myelin_publish_duration_seconds"
@@ -95,6 +97,8 @@ func Table() []Metric {
 		{namePositionFailures, TypeCounter, ns, "", "Position checks that found a subscriber behind its channel."},
 		{nameRepairs, TypeCounter, ns, "", "Channels read again from the engine because the continuity of their feed was unknown."},
 		{nameConflated, TypeCounter, ns, "", "Publications that a subscriber did not get because he wants only the newest or was too slow for more, one for each subscriber."},
+		{nameFiltered, TypeCounter, ns, "", "Publications that a subscriber did not get because of his filter, one for each subscriber."},
+		{nameDeltaSaved, TypeCounter, ns, "bytes", "What patches were shorter than the data they stand for, for each subscriber."},
 		{nameChannels, TypeGauge, ns, "", "Channels with a subscriber on this node."},
 		{nameSubscriptions, TypeGauge, ns, "", "Subscriptions on this node."},
 		{namePublishSeconds, TypeHistogram, ns, "seconds", "Time from a publish request to the engine's acknowledgement."},
@@ -198,7 +202,8 @@ const (
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
 		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames +
 		", " + patternLimitNames +
-		", " + hookLimitNames
+		", " + hookLimitNames +
+		", " + filterLimitNames
 )
 
 // commandNames returns the commands of the client protocol.
