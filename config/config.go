@@ -43,6 +43,7 @@ type Config struct {
 	Client     Client               `yaml:"client" doc:"The life of one client connection."`
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
 	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`
+	Lifecycle  Lifecycle            `yaml:"lifecycle" doc:"Who comes and goes, and where, as the ordered channel $lifecycle:events. Off while events is empty. See [lifecycle](lifecycle.md)."`
 	Log        Log                  `yaml:"log" doc:"The server's own log, on standard error."`
 
 	// DevMode says that Dev prepared this configuration. It is set by --dev

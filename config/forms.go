@@ -32,6 +32,8 @@ func checkForm(form, text string) *fault {
 		return checkNATS(text)
 	case "peer":
 		return checkPeer(text)
+	case "namespace":
+		return checkNamespace(text)
 	case "node":
 		return checkName(text, mostNode, "-_.")
 	case "prefix":

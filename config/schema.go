@@ -231,7 +231,7 @@ func (f field) checkWord(word string) *fault {
 }
 
 func (f field) checkList(items []string) *fault {
-	if f.enum != nil && len(items) == 0 {
+	if f.enum != nil && len(items) == 0 && f.zero == "" {
 		return faultf("the list is empty; to refuse everybody say [nobody]")
 	}
 	if len(items) > maxItems {

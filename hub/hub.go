@@ -105,7 +105,7 @@ func (h *Hub) Close() {
 	}
 	<-h.clients.empty
 	if h.life != nil {
-		close(h.life.stop)
+		h.life.end()
 	}
 	for _, s := range h.shards {
 		s.push(message{kind: msgStop})

@@ -108,6 +108,7 @@ type lifecycle struct {
 	wake chan struct{}
 	// stop closes when nothing is added any more.
 	stop chan struct{}
+	once sync.Once
 	// speaks: this node speaks for the cluster.
 	speaks atomic.Bool
 	limit  *observe.Counter
@@ -164,6 +165,9 @@ func (h *Hub) Begin() {
 		l.add(&LifecycleEvent{Event: LifeNodeUp})
 	}
 }
+
+// end says that nothing is added any more; the hub may be closed twice.
+func (l *lifecycle) end() { l.once.Do(func() { close(l.stop) }) }
 
 // add queues an event. It does not block, and may be called under any lock of
 // the hub.

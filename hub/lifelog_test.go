@@ -154,6 +154,7 @@ func TestLifecycle(t *testing.T) {
 			"unsubscribed log:y ann connection closed", "disconnected ann force reconnect", "vacated log:y")
 		want(t, shared, lines...)
 		s.takeDown()
+		s.hub.Close() // a second time
 		lines = append(lines, "disconnected bob shutdown")
 		want(t, shared, lines...)
 	})

@@ -96,6 +96,7 @@ func (s *Server) newHub() *hub.Hub {
 	l, client := s.cfg.Limits, s.cfg.Client
 	o := hub.Options{
 		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Metrics: s.metrics, Logger: s.log,
+		Lifecycle:    s.lifecycle(),
 		PingInterval: time.Duration(client.PingInterval),
 		PongTimeout:  time.Duration(client.PongTimeout),
 		StaleAfter:   time.Duration(client.StaleAfter),

@@ -50,7 +50,7 @@ func (s *Server) newNetwork() (mesh.Options, error) {
 	}
 	// In a cluster the others may have namespaces that this node has not, and
 	// count on its disk.
-	o.StorePath, o.Storage, o.SyncAlways = js.Path, true, c.Syncs() || c.Clustered()
+	o.StorePath, o.Storage, o.SyncAlways = js.Path, true, s.syncs() || c.Clustered()
 	o.MaxStore, o.MaxMemory = int64(js.MaxBytes), int64(js.MaxMemory)
 	if c.Clustered() {
 		cl := c.Cluster

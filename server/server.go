@@ -111,6 +111,7 @@ func (s *Server) prepare() error {
 	if s.spaces, err = newNamespaces(c); err != nil {
 		return err
 	}
+	s.addLifecycle()
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
@@ -261,6 +262,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // begin says that clients are served.
 func (s *Server) begin() {
+	s.hub.Begin()
 	s.health.Started()
 	close(s.started)
 	s.log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, s.mainLn.Addr().String())
