@@ -40,6 +40,7 @@ type Config struct {
 	Engine     Engine               `yaml:"engine" doc:"What keeps the channels."`
 	Cluster    Cluster              `yaml:"cluster" doc:"The nodes that serve the same channels. Off while peers is empty. See [operating a cluster](cluster.md)."`
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"Policies, one for each set of channels. Channel chat:lobby is in namespace chat; a channel without a colon is in namespace default, which always exists. A channel of an unknown namespace is refused. A name is 1 to 64 letters, digits, - and _, and begins with a letter or digit."`
+	Pusher     Pusher               `yaml:"pusher" doc:"The door for clients and servers of the Pusher protocol. Off while there is no key. See [Pusher](pusher.md)."`
 	Client     Client               `yaml:"client" doc:"The life of one client connection."`
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
 	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`

@@ -89,11 +89,11 @@ func rules() []rule {
 		{"`limits.message` fits into `limits.queue`.", checkQueue},
 		{"`drain.grace` is shorter than `drain.timeout`.", checkDrain},
 		{"There are at most 1000 namespaces, one of them `default`.", checkNamespaces},
-	}, slices.Concat(namespaceRules(), engineRules(), clusterRules(), hookRules(), limitRules())...)
+	}, slices.Concat(namespaceRules(), engineRules(), clusterRules(), hookRules(), limitRules(), doorRules())...)
 }
 
 func checkDoors(c *Config, report func(*fault, ...string)) {
-	if c.DevMode || c.hasTokenKey() || c.API.Key != "" || c.API.Insecure || c.Auth.Anonymous {
+	if c.DevMode || c.hasTokenKey() || c.API.Key != "" || c.API.Insecure || c.Auth.Anonymous || c.Pusher.Key != "" {
 		return
 	}
 	report(faultf("nothing lets a client in: set auth.tokens.hmac_secret, public_key_file or jwks_url, or api.key, "+

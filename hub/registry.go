@@ -71,6 +71,10 @@ func (r *registry) identify(s *Session, user string) {
 	if r.mu.byID[s.id] != s {
 		return
 	}
+	r.linkLocked(s, user)
+}
+
+func (r *registry) linkLocked(s *Session, user string) {
 	if first := r.mu.byUser[user]; first != nil {
 		s.next, first.prev = first, s
 	}
@@ -78,13 +82,17 @@ func (r *registry) identify(s *Session, user string) {
 }
 
 func (r *registry) remove(s *Session) {
-	user := ""
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	user := "" // read under the lock, because it may change, see move
 	if id := s.Identity(); id != nil {
 		user = id.User
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	delete(r.mu.byID, s.id)
+	r.unlinkLocked(s, user)
+}
+
+func (r *registry) unlinkLocked(s *Session, user string) {
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else if r.mu.byUser[user] == s {

@@ -350,7 +350,7 @@ func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (chann
 	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
 		return channel.Ack{}, err
 	}
-	r.Info = s.info(nil)
+	r.Info = s.speaker(r.Channel)
 	return s.publish(ctx, ns, r)
 }
 

@@ -31,6 +31,7 @@ type sub struct {
 	user        string // for the lifecycle
 	expiresAt   int64  // Unix seconds, 0 never; under session.mu
 	grant       *auth.Grant
+	as          string // who others see, "" for the session's user
 	serverSide  bool
 	recoverable bool
 	// present: presence shows it. announced: others hear that it comes and
@@ -99,6 +100,9 @@ type SubscribeRequest struct {
 	// them, and to know the channel by an id.
 	Delta   bool `json:",omitzero"`
 	Numeric bool `json:",omitzero"`
+	// As is the user whom others see in this channel, where that is not the
+	// session's.
+	As string `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
 }
@@ -194,7 +198,7 @@ func (r *SubscribeRequest) check(ns *Namespace) error {
 // newSub returns a subscription with what the namespace, the token and the
 // client say of it, in the order of their weight.
 func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
-	sb := &sub{session: s, serverSide: r.ServerSide, grant: r.Grant}
+	sb := &sub{session: s, serverSide: r.ServerSide, grant: r.Grant, as: r.As}
 	sb.pace = newPacing(sb, r.Rate)
 	if r.Grant != nil {
 		r.Options = r.Grant.SubOptions
@@ -219,6 +223,9 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 	}
 	if sb.present || sb.announced {
 		sb.info = s.info(o.Info)
+		if sb.as != "" {
+			sb.info.User = sb.as
+		}
 	}
 	return sb
 }

@@ -33,6 +33,7 @@ func (s *Server) mainRoutes() http.Handler {
 	}))
 	mux.Handle(api.Prefix, calls)
 	mux.Handle("/api", calls)
+	s.foreignRoutes(mux)
 	mux.Handle("/", console.Handler())
 	if s.cfg.DevMode {
 		s.operatorRoutes(mux)

@@ -18,7 +18,6 @@ import (
 	"myelin/channel"
 	"myelin/config"
 	"myelin/conversation"
-	"myelin/door/websocket"
 	"myelin/hub"
 	"myelin/mesh"
 	"myelin/observe"
@@ -64,7 +63,7 @@ type Server struct {
 	origins  *auth.Origins
 	hub      *hub.Hub
 	host     *conversation.Host
-	sockets  []*websocket.Door
+	sockets  []interface{ Wait() }
 
 	// ctx ends what the doors do, after the drain.
 	ctx  context.Context

@@ -63,12 +63,12 @@ namespaces:
 `;
 
 export class Server {
-  static async start({ port, args, env } = {}) {
+  static async start({ port, args, env, config: text } = {}) {
     const s = new Server();
     s.port = port ?? (await freePort());
     s.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-'));
     s.file = join(s.dir, 'myelin.yaml');
-    writeFileSync(s.file, config(s.port));
+    writeFileSync(s.file, text ?? config(s.port));
     s.args = args ?? ['serve', '--config', s.file];
     s.env = env ?? {};
     await s.run();
