@@ -32,6 +32,14 @@ type Engine interface {
 	Subscribe(ctx context.Context, name string, p *Policy) (Position, error)
 	// Unsubscribe ends delivery. A publication in flight may still arrive.
 	Unsubscribe(name string)
+	// Watch begins delivery of a whole namespace to w, until Unwatch: every
+	// publication that is accepted after it returned on a channel of this
+	// policy, subscribed or not, reaches w, in order per channel, once. What
+	// goes to the Sink goes there all the same. Watching a namespace again puts
+	// w in the place of the one before.
+	Watch(ctx context.Context, p *Policy, w Watcher) error
+	// Unwatch ends it. A publication in flight may still arrive.
+	Unwatch(p *Policy)
 	// Read returns what is kept after a position.
 	Read(ctx context.Context, r *ReadRequest) (ReadResult, error)
 	// Snapshot returns a page of the entries of a state channel.
@@ -61,6 +69,18 @@ type Sink interface {
 	// the Sink forgets its copies of what came before. Only an engine that
 	// several nodes share calls it; who calls Remove himself knows.
 	Cleared(name string)
+}
+
+// Watcher is where an engine delivers a namespace that is watched. The rules of
+// a Sink hold for it.
+type Watcher interface {
+	// Watched hands over one publication of any channel of the namespace. Its
+	// Prev proves nothing: whether something is missing Gap says. The offsets
+	// of a channel of which nothing is kept may be others than the Sink's.
+	Watched(p *Publication)
+	// Gap says that publications of the namespace may be missing from what was
+	// handed over so far.
+	Gap()
 }
 
 // Caps says what an engine can do.

@@ -172,6 +172,14 @@ func (f *fake) Unsubscribe(name string) {
 	b.mu.subscribed = false
 }
 
+// Watch is channel.Engine's. Nothing is watched here.
+func (f *fake) Watch(context.Context, *channel.Policy, channel.Watcher) error {
+	return channel.ErrUnsupported
+}
+
+// Unwatch is channel.Engine's.
+func (f *fake) Unwatch(*channel.Policy) {}
+
 // Read is channel.Engine's.
 func (f *fake) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
 	if f.reading != nil {

@@ -199,6 +199,14 @@ func (p *port) Unsubscribe(name string) {
 	delete(p.topics, name)
 }
 
+// Watch has nothing to watch.
+func (p *port) Watch(context.Context, *channel.Policy, channel.Watcher) error {
+	return channel.ErrUnsupported
+}
+
+// Unwatch has nothing to end.
+func (p *port) Unwatch(*channel.Policy) {}
+
 // Read answers with what there is at a moment between question and answer.
 func (p *port) Read(_ context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
 	p.pause()

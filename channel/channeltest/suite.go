@@ -73,7 +73,7 @@ func checks() []check {
 	for _, family := range [][]check{
 		orderChecks(), subscribeChecks(), readChecks(), expiryChecks(), dedupeChecks(),
 		stateChecks(), casChecks(), snapshotChecks(), modelChecks(), removeChecks(),
-		refusalChecks(), lifeChecks(), restartChecks(), scaleChecks(),
+		refusalChecks(), lifeChecks(), restartChecks(), scaleChecks(), watchChecks(),
 	} {
 		all = append(all, family...)
 	}

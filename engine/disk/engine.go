@@ -38,6 +38,7 @@ type Engine struct {
 	disk   *store
 	ledger *ledger
 
+	watches watches
 	sweeper *sweeper
 	flusher *flusher
 	mender  *mender

@@ -196,6 +196,7 @@ func (e *Engine) mend() error {
 	for _, name := range lost {
 		e.sink.Lost(name)
 	}
+	e.watches.gap()
 	e.sweeper.hurry()
 	return nil
 }

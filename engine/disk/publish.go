@@ -90,7 +90,7 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 	if err := e.settleEntries(r.Policy); err != nil {
 		return nil, channel.Ack{}, err
 	}
-	b, err := e.open(r.Channel, r.Policy, false)
+	b, err := e.open(r.Channel, r.Policy, e.watches.of(keyOfWatch(r.Policy)) != nil)
 	if err != nil {
 		return nil, channel.Ack{}, err
 	}
@@ -98,7 +98,7 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 		ack, err := e.publishUnheard(r)
 		return nil, ack, err
 	}
-	defer e.leave(b)
+	defer e.leavePublished(b)
 	if b.mu.store == nil && r.ID != "" {
 		s := e.shard(b.name)
 		s.claims.Lock()
@@ -123,6 +123,17 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 	t.bytes, t.id, t.key = bytes, r.ID, r.Key
 	err = e.publish(b, t, r, old)
 	return t, channel.Ack{}, err
+}
+
+// leavePublished is leave, but that nothing stays of a channel of which nothing
+// is kept and to which nobody subscribes.
+func (e *Engine) leavePublished(b *book) {
+	if b.mu.store == nil && !b.mu.subscribed && !b.mu.dead {
+		e.bury(b)
+		b.mu.Unlock()
+		return
+	}
+	e.leave(b)
 }
 
 // publishUnheard publishes on an ephemeral channel without a subscriber, of
@@ -234,9 +245,7 @@ func (e *Engine) publishFleeting(b *book, t *ticket, r *channel.PublishRequest, 
 		_ = batch.Close()
 	}
 	b.mu.top, b.mu.done, b.mu.floor = t.pub.Offset, t.pub.Offset, t.pub.Offset
-	if b.mu.subscribed {
-		e.sink.Deliver(t.pub)
-	}
+	e.deliver(b, t.pub)
 	e.leaveGate(t.bytes)
 	close(t.done)
 	return nil
@@ -347,11 +356,24 @@ func (e *Engine) finish(b *book, t *ticket) {
 	}
 	b.mu.done = t.top
 	b.raiseFloor()
-	if b.mu.subscribed {
-		e.sink.Deliver(t.pub)
-	}
+	e.deliver(b, t.pub)
 	if t.stake.expires != 0 && b.mu.store.earlier(t.stake.expires) {
 		e.sweeper.hurry()
+	}
+}
+
+// deliver hands a publication to those who want it.
+func (e *Engine) deliver(b *book, p *channel.Publication) {
+	if b.mu.subscribed {
+		e.sink.Deliver(p)
+	}
+	key := keyOfWatch(b.mu.policy)
+	if b.mu.provisional {
+		// What is kept of a channel does not say whose policy it was.
+		key.namespace = channel.Namespace(b.name)
+	}
+	if w := e.watches.of(key); w != nil {
+		w.Watched(p)
 	}
 }
 

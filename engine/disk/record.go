@@ -19,7 +19,7 @@ const (
 	hasType
 	hasTags
 	hasInfo
-	hasMore // expiry, score and base
+	hasMore    // expiry, score and base
 	knownFlags = 1<<iota - 1
 )
 

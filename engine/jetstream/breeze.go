@@ -49,8 +49,13 @@ func (b *breeze) at(offset uint64) channel.Position {
 	return channel.Position{Epoch: b.epoch, Offset: offset}
 }
 
-func (b *breeze) subject(name string) string {
-	return b.engine.options.Prefix + "." + letterFleet + "." + token(name)
+// under returns what the subjects of a namespace begin with.
+func (b *breeze) under(namespace string) string {
+	return b.engine.options.Prefix + "." + letterFleet + "." + token(namespace) + "."
+}
+
+func (b *breeze) subject(p *channel.Policy, name string) string {
+	return b.under(p.Namespace) + token(name)
 }
 
 // publish sends to the other nodes, and delivers here.
@@ -59,7 +64,7 @@ func (b *breeze) publish(r *channel.PublishRequest) (channel.Ack, error) {
 		kind: kindPublication, contentType: r.ContentType, tags: r.Tags, info: r.Info, data: r.Data,
 		origin: b.engine.origin, time: time.Now().UnixMilli(), expires: r.Expires,
 	}
-	m := &nats.Msg{Subject: b.subject(r.Channel), Data: f.encode()}
+	m := &nats.Msg{Subject: b.subject(r.Policy, r.Channel), Data: f.encode()}
 	if err := b.engine.fits(m); err != nil {
 		return channel.Ack{}, err
 	}
@@ -133,9 +138,9 @@ func (b *breeze) deliverLocked(f *feed, m *nats.Msg) {
 
 // subscribe opens the feed of a channel. Its top is a new offset, as nobody
 // knows what came while nobody listened.
-func (b *breeze) subscribe(ctx context.Context, name string) (channel.Position, error) {
+func (b *breeze) subscribe(ctx context.Context, name string, p *channel.Policy) (channel.Position, error) {
 	for {
-		f, fresh, err := b.engine.feeds.add(name, b.subject(name), nil)
+		f, fresh, err := b.engine.feeds.add(name, b.subject(p, name), nil)
 		if err != nil {
 			return channel.Position{}, err
 		}

@@ -47,6 +47,11 @@
 // between servers or a leader that was lost, a lane that was full. Lost is called
 // for the channels that are behind, and no others.
 //
+// A watched namespace has one subscription to all its subjects, beside the feeds,
+// and what comes of it is in the order of the stream's sequences. What may be
+// missing from it nobody can tell, so after every disturbance its watcher hears
+// of a gap.
+//
 // A state channel's change is only taken by the stream where the writer knows
 // the last message of the whole channel, over all its keys. So links are exact,
 // a compare-and-set is decided by a book that the write proves current, and the

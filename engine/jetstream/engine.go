@@ -32,6 +32,7 @@ type Engine struct {
 	fetcher *fetcher
 	flights *flights
 	breeze  *breeze
+	watches *watches
 	books   *books
 	life    *lives
 	keeper  *keeper
@@ -64,6 +65,7 @@ func New(o Options) (*Engine, error) {
 	e.fetcher = newFetcher(e.conn)
 	e.flights = newFlights(e)
 	e.breeze = newBreeze(e)
+	e.watches = newWatches(e)
 	e.books = newBooks(e)
 	e.life = newLives(e)
 	e.keeper = newKeeper(e)
@@ -161,6 +163,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.keeper.mute()
 		close(e.stop)
 		e.work.Wait()
+		e.watches.close()
 		e.feeds.close()
 		e.fetcher.close()
 	}

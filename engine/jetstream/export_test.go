@@ -21,7 +21,16 @@ func Deafen(e channel.Engine) (heal func()) {
 		_ = f.mu.sub.Unsubscribe()
 		f.mu.Unlock()
 	}
+	watches := j.watches.all()
+	for _, w := range watches {
+		_ = w.sub.Unsubscribe()
+	}
 	return func() {
+		for _, w := range watches {
+			if err := w.listen(w.sub.Subject); err != nil {
+				panic(err)
+			}
+		}
 		for _, f := range feeds {
 			if err := f.listen(); err != nil {
 				panic(err)

@@ -134,7 +134,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, p *channel.Policy) 
 	}
 	defer e.calls.end()
 	if fleeting(p) {
-		return e.breeze.subscribe(ctx, name)
+		return e.breeze.subscribe(ctx, name, p)
 	}
 	s, err := e.streams.of(ctx, p, false)
 	if err != nil {

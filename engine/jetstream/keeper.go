@@ -44,6 +44,8 @@ type keeper struct {
 	// could be served. They are the goroutine's own.
 	looked time.Time
 	more   bool
+	// again: the next repair is of the same disturbance as the last.
+	again bool
 }
 
 func newKeeper(e *Engine) *keeper { return &keeper{engine: e, trouble: make(chan struct{}, 1)} }
@@ -160,6 +162,10 @@ func (s *stream) tickDue(now time.Time) bool {
 // the same, and whether the feeds have all that the streams have.
 func (k *keeper) repair() {
 	e := k.engine
+	if !k.again {
+		e.watches.gap()
+	}
+	k.again = false
 	e.life.forget()
 	for _, s := range e.streams.all() {
 		changed, err := s.refresh(e.ctx)
@@ -194,6 +200,7 @@ func (k *keeper) repair() {
 // later has everything looked at again in a moment.
 func (k *keeper) later() {
 	if k.pause() {
+		k.again = len(k.trouble) == 0
 		k.disturb()
 	}
 }

@@ -21,6 +21,8 @@ type bent struct {
 	snapshot    func(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error)
 	remove      func(ctx context.Context, name string, p *channel.Policy) error
 	closing     func(ctx context.Context) error
+	watch       func(ctx context.Context, p *channel.Policy, w channel.Watcher) error
+	unwatch     func(p *channel.Policy)
 	caps        func() channel.Caps
 }
 
@@ -65,6 +67,21 @@ func (b *bent) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (channe
 		return b.snapshot(ctx, r)
 	}
 	return b.Engine.Snapshot(ctx, r)
+}
+
+func (b *bent) Watch(ctx context.Context, p *channel.Policy, w channel.Watcher) error {
+	if b.watch != nil {
+		return b.watch(ctx, p, w)
+	}
+	return b.Engine.Watch(ctx, p, w)
+}
+
+func (b *bent) Unwatch(p *channel.Policy) {
+	if b.unwatch != nil {
+		b.unwatch(p)
+		return
+	}
+	b.Engine.Unwatch(p)
 }
 
 func (b *bent) Remove(ctx context.Context, name string, p *channel.Policy) error {

@@ -33,6 +33,9 @@
 // within 10 ms, the memory of expired publications and ids within a second.
 // An engine with nothing due does nothing.
 //
+// A namespace that is watched is delivered to its watcher, too, from under the
+// same lock; where nobody watches that costs one load for each publish.
+//
 // A channel that would pass [channel.MaxOffset] starts a new epoch: its Sink
 // hears Lost, its kept publications go, its entries stay with the positions
 // they have.

@@ -21,6 +21,7 @@ type Engine struct {
 	sink    channel.Sink
 	shards  [shards]shard
 	sweeper *sweeper
+	watches watches
 
 	channels atomic.Int64
 	bytes    atomic.Int64

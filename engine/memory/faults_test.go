@@ -19,7 +19,7 @@ type fault struct {
 func faults() []fault {
 	return slices.Concat(
 		deliveryFaults(), subscribeFaults(), lifeFaults(), completenessFaults(), readFaults(), byteFaults(), answerFaults(), idFaults(),
-		stateFaults(), casFaults(), snapshotFaults(), refusalFaults(),
+		stateFaults(), casFaults(), snapshotFaults(), refusalFaults(), watchFaults(),
 	)
 }
 
@@ -49,7 +49,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 
 // TestEveryCheckFindsAFault proves it for each check of the suite.
 func TestEveryCheckFindsAFault(t *testing.T) {
-	tried := []string{"lost/feed-cut"}
+	tried := []string{"lost/feed-cut", "watch/feed-cut"}
 	for _, f := range faults() {
 		tried = append(tried, f.foundBy...)
 	}

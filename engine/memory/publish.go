@@ -195,6 +195,9 @@ func (e *Engine) commit(b *book, k *kept) {
 	if b.mu.subscribed {
 		e.sink.Deliver(&k.Publication)
 	}
+	if w := e.watches.of(keyOfWatch(b.mu.policy)); w != nil {
+		w.Watched(&k.Publication)
+	}
 }
 
 // settle lets go of what has outlived its time.
