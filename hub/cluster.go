@@ -102,6 +102,7 @@ func newCluster(h *Hub, bus channel.Bus) *cluster {
 	bus.Answer(topicChannels, c.answerChannels)
 	bus.Answer(topicInfo, c.answerInfo)
 	bus.Hear(topicRates, h.quotas.hear)
+	bus.Answer(topicExplain, c.answerExplain)
 	return c
 }
 

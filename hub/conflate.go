@@ -14,15 +14,15 @@ type conflation struct {
 	index map[string]int
 }
 
-// put adds a delivery of a publication and reports whether it took the place
-// of another.
-func (c *conflation) put(d *delivery) (replaced bool) {
+// put adds a delivery of a publication and returns the one whose place it took,
+// nil where it took none.
+func (c *conflation) put(d *delivery) (replaced *delivery) {
 	key := d.event.Pub.Key
-	i, replaced := c.index[key]
-	if replaced {
+	if i, known := c.index[key]; known {
+		replaced = c.list[i]
 		if i == len(c.list)-1 {
 			c.list[i] = d
-			return true
+			return replaced
 		}
 		c.list[i] = nil
 	}

@@ -24,6 +24,8 @@ type Hub struct {
 	began   time.Time
 	clients registry
 	quotas  *quotas
+	// departed is who left last.
+	departed departed
 
 	nextShard   atomic.Uint32
 	topicIDs    atomic.Int64

@@ -58,6 +58,7 @@ type Session struct {
 	// What follows belongs to the shard.
 	out   output
 	clock clock
+	trail *trail
 	timer wheel.Timer[*Session]
 }
 

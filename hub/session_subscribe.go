@@ -57,8 +57,11 @@ type sub struct {
 	filter                *filter.Filter // nil for all
 	index                 int            // place in its list
 	last                  uint64         // offset of the newest publication handed over
-	held                  []*delivery
-	pace                  *pacing // nil for who gets everything
+	// from and epoch are where it began. It ends when the epoch does.
+	from  uint64
+	epoch string
+	held  []*delivery
+	pace  *pacing // nil for who gets everything
 	// ended is the word that it is gone, while its reply has not gone out.
 	ended *Event
 }

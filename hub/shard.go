@@ -26,6 +26,7 @@ const (
 	msgPosition                    // check the topic's subscriptions against an offset
 	msgWritable                    // session's connection takes bytes again
 	msgClose                       // session ends: say why, flush, close
+	msgCall                        // call a function
 	msgStop                        // shard ends
 )
 
@@ -39,6 +40,7 @@ type message struct {
 	event    *Event
 	bytes    []byte
 	offset   uint64
+	call     func()
 }
 
 // shard owns the output and the timers of its sessions. Its goroutine takes
@@ -54,6 +56,7 @@ type shard struct {
 		drained chan struct{} // closed when the inbox is taken; nil when nobody waits
 	}
 	wake chan struct{}
+	gone chan struct{} // closed when the goroutine has ended
 
 	// What follows is the goroutine's own.
 	wheel   *wheel.Wheel[*Session]
@@ -66,7 +69,7 @@ type shard struct {
 }
 
 func newShard(h *Hub, number int) *shard {
-	s := &shard{hub: h, number: number, wake: make(chan struct{}, 1)}
+	s := &shard{hub: h, number: number, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.wheel = wheel.New(timerTick, s.tick)
 	s.paces = wheel.New(paceTick, s.paceDue)
 	return s
@@ -117,6 +120,7 @@ func (s *shard) take() []message {
 
 // run is the shard's goroutine.
 func (s *shard) run() {
+	defer close(s.gone)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for !s.stopped {
@@ -192,6 +196,8 @@ func (s *shard) handle(m *message) {
 		s.writable(m.session)
 	case msgClose:
 		s.end(m.session, m.event)
+	case msgCall:
+		m.call()
 	case msgStop:
 		s.stopped = true
 	}

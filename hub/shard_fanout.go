@@ -310,7 +310,7 @@ func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 		return
 	}
 	sb.state = subLive
-	sb.last = max(sb.last, seen)
+	sb.last, sb.from = max(sb.last, seen), max(sb.from, seen)
 	p.enlist(sb)
 	if sb.pace != nil {
 		s.pace(sb, held)
@@ -326,6 +326,7 @@ func (s *shard) detach(sb *sub, word *Event) {
 	if p != nil {
 		s.fanout(p)
 	}
+	sb.ends(word)
 	switch sb.state {
 	case subWaiting:
 		remove(&p.waiting, sb)

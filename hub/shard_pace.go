@@ -65,8 +65,9 @@ func (s *shard) pace(sb *sub, batch []*delivery) int {
 			sent++
 			continue
 		}
-		if p.held.put(d) {
+		if old := p.held.put(d); old != nil {
 			skipped++
+			sb.skipped(old.event.Pub, "conflate")
 		}
 		if p.held.size() >= maxPacedKeys {
 			s.hub.opts.Metrics.Limit(observe.LimitPacedKeys).Inc()

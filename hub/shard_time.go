@@ -11,6 +11,9 @@ type clock struct {
 	nextPing  time.Time
 	pongBy    time.Time // zero when no ping is unanswered
 	connected bool
+	// pinged is when the last ping was sent, answered when the last one was
+	// that the client has answered before another followed. Unix ms.
+	pinged, answered int64
 }
 
 // retime begins or moves the timers of a session.
@@ -74,7 +77,10 @@ func (sh *shard) tick(s *Session) {
 	}
 	c := &s.clock
 	if c.connected && !c.nextPing.IsZero() && !now.Before(c.nextPing) {
-		s.pinged.Store(true)
+		if !s.pinged.Swap(true) {
+			c.answered = c.pinged
+		}
+		c.pinged = now.UnixMilli()
 		sh.tell(s, &Event{Kind: EventPing})
 		sh.hub.metrics.PingsSent.Inc()
 		c.nextPing = now.Add(sh.hub.opts.PingInterval)

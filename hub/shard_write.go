@@ -14,8 +14,10 @@ type output struct {
 	backlog []byte
 	behind  int
 	moved   int
-	// blocked: NotifyWritable has been asked and has not answered.
-	blocked bool
+	// blocked: NotifyWritable has been asked and has not answered, since
+	// blockedAt (Unix ms) for a backlog that has not been empty since.
+	blocked   bool
+	blockedAt int64
 	// closing: nothing more is queued; the connection closes when all is out
 	// or at the deadline. closed: it has been closed.
 	closing  bool
@@ -152,6 +154,9 @@ func (sh *shard) write(s *Session, p []byte) (rest []byte, ok bool) {
 	}
 	if n < len(p) {
 		s.out.blocked = true
+		if s.out.blockedAt == 0 {
+			s.out.blockedAt = time.Now().UnixMilli()
+		}
 		s.conn.NotifyWritable(func() { sh.push(message{kind: msgWritable, session: s}) })
 	}
 	return p[n:], true
@@ -171,7 +176,7 @@ func (sh *shard) writable(s *Session) {
 	o.moved += len(o.backlog) - len(rest)
 	o.backlog, o.behind = rest, min(o.behind, len(rest))
 	if len(rest) == 0 {
-		o.backlog = nil
+		o.backlog, o.blockedAt = nil, 0
 	}
 	sh.finish(s)
 }
@@ -191,6 +196,9 @@ func (sh *shard) end(s *Session, e *Event) {
 	}
 	bye := s.form.AppendEvent(nil, e)
 	o.closing = true
+	if s.trail != nil {
+		s.trail.code, s.trail.reason = e.Code, e.Reason
+	}
 	o.deadline = time.Now().Add(lingerTimeout)
 	sh.wheel.Schedule(&s.timer, lingerTimeout)
 	switch {
@@ -211,6 +219,7 @@ func (sh *shard) shut(s *Session) {
 		return
 	}
 	sh.wheel.Cancel(&s.timer)
+	sh.remember(s)
 	*o = output{closing: true, closed: true, dirty: o.dirty}
 	s.conn.Close()
 	sh.hub.clients.gone()

@@ -64,7 +64,7 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 	defer t.mu.Unlock()
 	t.mu.shards[sh.number]++
 	t.watchLocked(sb, 1)
-	sb.last = t.mu.top.Offset
+	sb.last, sb.from, sb.epoch = t.mu.top.Offset, t.mu.top.Offset, t.mu.top.Epoch
 	sh.push(message{kind: msgAttach, sub: sb})
 	ns.metrics.Subscriptions.Add(1)
 	h.life.subscribedLocked(t, sb)
