@@ -11,8 +11,8 @@ import (
 // come from any goroutine.
 type Gate interface {
 	// Enter is asked before a session subscribes; its error is the answer to
-	// the client. granted says that the server wants the subscription, so that
-	// rights are not to be asked.
+	// the client. granted says that the server wants the subscription, or that a
+	// subscription token gives it, so that rights are not to be asked.
 	Enter(ctx context.Context, s *Session, name string, granted bool) error
 	// Entered says that a subscription takes part from now on, Left that it has
 	// ended, once for each that entered, or more often. They must not block.

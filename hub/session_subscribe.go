@@ -142,7 +142,7 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 		return nil, err
 	}
 	if ns.Gate != nil {
-		if err := ns.Gate.Enter(ctx, s, r.Channel, r.Granted); err != nil {
+		if err := ns.Gate.Enter(ctx, s, r.Channel, r.Granted || r.Grant != nil); err != nil {
 			return nil, err
 		}
 	} else if !r.Granted {

@@ -19,6 +19,7 @@ type Metrics struct {
 	hub      *Hub
 
 	namespaces  *vec[string, Namespace]
+	consumers   *vec[string, Consumers]
 	publishes   *vec[string, Histogram]
 	doors       *vec[string, Door]
 	commands    *vec[string, Counter]
@@ -42,6 +43,7 @@ func New() *Metrics {
 	}
 	m.hub = m.newHub()
 	m.namespaces = newNameVec(MaxNamespaces, m.newNamespace)
+	m.consumers = newNameVec(MaxNamespaces, m.newConsumers)
 	m.publishes = newNameVec(MaxNamespaces, func(ns string) *Histogram { return m.histogram(namePublishSeconds, ns) })
 	m.doors = newNameVec(MaxDoors, m.newDoor)
 	m.limits = newNameVec(MaxLimits, func(limit string) *Counter { return m.counter(nameLimitHits, limit) })

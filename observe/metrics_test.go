@@ -75,6 +75,13 @@ func useAll(m *observe.Metrics) {
 	ns.Subscriptions.Add(12)
 	ns.Subscriptions.Dec()
 	m.PublishSeconds("chat").Observe(0.003)
+	cs := m.Consumers("chat")
+	for i, c := range []*observe.Counter{cs.Acked, cs.Redelivered, cs.DeadLettered, cs.Expired, cs.Lost, cs.Refused} {
+		c.Add(int64(60 + i))
+	}
+	for i, g := range []*observe.Gauge{cs.Consumers, cs.Pending, cs.Unacked, cs.OldestSeconds} {
+		g.Set(int64(70 + i))
+	}
 	d := m.Door("sse")
 	d.Connections.Inc()
 	for i, c := range []*observe.Counter{d.Opened, d.BytesIn, d.BytesOut, d.Refused} {
@@ -254,6 +261,7 @@ func TestEveryLabelIsBounded(t *testing.T) {
 	for _, method := range []string{
 		"publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh",
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
+		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
 	} {
 		m.API(method).Requests.Inc()
 	}

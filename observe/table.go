@@ -40,6 +40,17 @@ const (
 	nameSubscriptions    = "myelin_subscriptions"
 	namePublishSeconds   = "myelin_publish_duration_seconds"
 
+	nameConsumers            = "myelin_consumers"
+	nameConsumerPending      = "myelin_consumer_pending"
+	nameConsumerUnacked      = "myelin_consumer_unacked"
+	nameConsumerOldest       = "myelin_consumer_oldest_unacked_seconds"
+	nameConsumerAcked        = "myelin_consumer_acked_total"
+	nameConsumerRedelivered  = "myelin_consumer_redelivered_total"
+	nameConsumerDeadLettered = "myelin_consumer_dead_lettered_total"
+	nameConsumerExpired      = "myelin_consumer_expired_total"
+	nameConsumerLost         = "myelin_consumer_lost_total"
+	nameConsumerRefused      = "myelin_consumer_refused_acks_total"
+
 	nameDoorConnections = "myelin_door_connections"
 	nameDoorOpened      = "myelin_door_opened_total"
 	nameDoorIn          = "myelin_door_received_bytes_total"
@@ -102,6 +113,17 @@ func Table() []Metric {
 		{nameChannels, TypeGauge, ns, "", "Channels with a subscriber on this node."},
 		{nameSubscriptions, TypeGauge, ns, "", "Subscriptions on this node."},
 		{namePublishSeconds, TypeHistogram, ns, "seconds", "Time from a publish request to the engine's acknowledgement."},
+
+		{nameConsumers, TypeGauge, ns, "", "Consumers that this node works for channels of the namespace."},
+		{nameConsumerPending, TypeGauge, ns, "", "Publications that its consumers have taken and that are not settled."},
+		{nameConsumerUnacked, TypeGauge, ns, "", "Those of them that are delivered and not acknowledged."},
+		{nameConsumerOldest, TypeGauge, ns, "seconds", "How long ago the oldest publication that is not settled was published. 0 where there is none."},
+		{nameConsumerAcked, TypeCounter, ns, "", "Deliveries acknowledged."},
+		{nameConsumerRedelivered, TypeCounter, ns, "", "Deliveries after the first of the same publication."},
+		{nameConsumerDeadLettered, TypeCounter, ns, "", "Publications given up after as many deliveries as they may have."},
+		{nameConsumerExpired, TypeCounter, ns, "", "Publications whose time was over before they were acknowledged."},
+		{nameConsumerLost, TypeCounter, ns, "", "Publications, at most, that a channel did not keep until its consumer took them, or that were open when it began a new epoch."},
+		{nameConsumerRefused, TypeCounter, ns, "", "Acknowledgements refused: of what was never delivered, of another's, with a token that is none."},
 
 		{nameDoorConnections, TypeGauge, door, "", "Connections open now."},
 		{nameDoorOpened, TypeCounter, door, "", "Connections opened."},
@@ -187,6 +209,10 @@ const (
 	LimitMembersInbox  = "members_inbox"
 	LimitMembersOutbox = "members_outbox"
 	LimitMemberBytes   = "member_bytes"
+	// LimitConsumers counts consumers that were not made because there are
+	// enough, LimitAcks requests about too many deliveries.
+	LimitConsumers = "consumers"
+	LimitAcks      = "acks"
 	// LimitHeldOperations counts what was to be done to the sessions of a node
 	// that is away, and was given up because too much is.
 	LimitHeldOperations = "held_operations"
@@ -195,7 +221,7 @@ const (
 	// than they may.
 	LimitPacedKeys = "paced_keys"
 
-	limitNames = LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
+	limitNames = LimitConsumers + ", " + LimitAcks + ", " + LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
@@ -219,6 +245,7 @@ func apiMethods() []string {
 	return []string{
 		"publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh",
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
+		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
 	}
 }
 

@@ -20,7 +20,7 @@ var floors = []floor{
 	{0, []string{"channel", "filter", "internal/*"}},
 	{1, []string{"protocol", "auth", "observe", "roster", "socket"}},
 	{2, []string{"hub", "mesh"}},
-	{3, []string{"conversation"}},
+	{3, []string{"conversation", "consumer"}},
 	{4, []string{"engine/*", "door/*", "process/*", "media", "edge"}},
 	{5, []string{"config", "console"}},
 	{6, []string{"server"}},
@@ -65,7 +65,7 @@ type fixture struct {
 var fixtures = []fixture{
 	{
 		"engine/memory",
-		[]string{"hub", "conversation", "door/*", "process/*", "media", "edge"},
+		[]string{"hub", "conversation", "consumer", "door/*", "process/*", "media", "edge"},
 		"the reference engine: a hub without an engine shows nothing",
 	},
 	{
