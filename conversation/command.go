@@ -147,11 +147,8 @@ type origin struct {
 // join subscribes as a request says. The caller sends the result and makes the
 // subscription live.
 func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subscription, error) {
-	switch {
-	case r.Type != 0:
+	if r.Type != 0 {
 		return nil, channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
-	case r.Tf != nil:
-		return nil, channel.ErrNotAvailable.With("tag filters are not supported")
 	}
 	req := hub.SubscribeRequest{
 		Channel: r.Channel, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
@@ -163,6 +160,9 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		return nil, err
 	}
 	wants.apply(&req)
+	if err := c.selects(r, &req); err != nil {
+		return nil, err
+	}
 	if r.Token != "" && !by.server {
 		grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
 		if err != nil {
@@ -187,7 +187,8 @@ func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.Subscribe
 	r := &protocol.SubscribeResult{
 		Expires: expires, Ttl: ttl, Recoverable: sn.Recoverable, Positioned: sn.Recoverable,
 		WasRecovering: sn.WasRecovering, Recovered: sn.Recovered,
-		Publications: c.wire.publications(sn.Publications), Data: c.wire.payload(sn.Data),
+		Publications: c.wire.backlog(sn), Data: c.wire.payload(sn.Data),
+		Delta: sn.Delta, Id: sn.ID,
 	}
 	if sn.Recoverable {
 		r.Epoch, r.Offset = sn.Position.Epoch, sn.Position.Offset

@@ -268,7 +268,7 @@ func position(name string, r *protocol.SubscribeRequest) *protocol.SubscribeRequ
 	q := &protocol.SubscribeRequest{Channel: name}
 	if r != nil {
 		q.Recover, q.Epoch, q.Offset = r.Recover, r.Epoch, r.Offset
-		q.Recoverable, q.Positioned, q.JoinLeave = r.Recoverable, r.Positioned, r.JoinLeave
+		q.Recoverable, q.Positioned, q.JoinLeave, q.Tf = r.Recoverable, r.Positioned, r.JoinLeave, r.Tf
 		q.Data = r.Data
 	}
 	return q

@@ -132,12 +132,16 @@ func OneWayRequest(f protocol.Format, opening []byte, query url.Values) (*protoc
 	if err != nil {
 		return nil, err
 	}
+	tags, err := queryFilter(query)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range query[paramChannel] {
 		if r.Subs == nil {
 			r.Subs = make(map[string]*protocol.SubscribeRequest)
 		}
 		if r.Subs[name] == nil {
-			r.Subs[name] = &protocol.SubscribeRequest{Recoverable: true, Data: wants} // it cannot say so
+			r.Subs[name] = &protocol.SubscribeRequest{Recoverable: true, Data: wants, Tf: tags} // it cannot say so
 		}
 	}
 	return r, nil

@@ -66,11 +66,16 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 		if w.resume != nil && e.Recoverable {
 			w.resume.move(e.Channel, e.Pub.Position)
 		}
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Pub: w.publication(e.Pub, e.Recoverable)})
+		return w.push(dst, addressed(e, &protocol.Push{Pub: w.news(e)}))
+	case hub.EventPassed:
+		if w.resume != nil && e.Recoverable {
+			w.resume.move(e.Channel, e.Pub.Position)
+		}
+		return dst
 	case hub.EventJoin, hub.EventUserJoin:
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Join: &protocol.Join{Info: w.info(e.Info)}})
+		return w.push(dst, addressed(e, &protocol.Push{Join: &protocol.Join{Info: w.info(e.Info)}}))
 	case hub.EventLeave, hub.EventUserLeave:
-		return w.push(dst, &protocol.Push{Channel: e.Channel, Leave: &protocol.Leave{Info: w.info(e.Info)}})
+		return w.push(dst, addressed(e, &protocol.Push{Leave: &protocol.Leave{Info: w.info(e.Info)}}))
 	case hub.EventPing:
 		if w.oneWay {
 			return w.push(dst, &protocol.Push{})

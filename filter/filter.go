@@ -94,6 +94,15 @@ func build(n *Node) *Filter {
 // Parse reads a filter from JSON, in which unknown fields are refused, and
 // compiles it.
 func Parse(raw []byte, l Limits) (*Filter, error) {
+	n, err := ParseNode(raw)
+	if err != nil {
+		return nil, err
+	}
+	return Compile(n, l)
+}
+
+// ParseNode reads a tree from JSON, for Compile to check.
+func ParseNode(raw []byte) (*Node, error) {
 	if len(raw) > MaxBytes {
 		return nil, tooLong()
 	}
@@ -106,7 +115,7 @@ func Parse(raw []byte, l Limits) (*Filter, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, malformed("is not one JSON object: there is more behind it")
 	}
-	return Compile(n, l)
+	return n, nil
 }
 
 // And returns the filter that matches what both match. Nil matches all.

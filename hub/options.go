@@ -144,6 +144,8 @@ type Limits struct {
 	HistoryRead int
 	// PerUser is what one user may use.
 	PerUser UserLimits
+	// FilterNodes is how many nodes the filter of a client may have, 64.
+	FilterNodes int
 	// RemoteMembers is how many members of other nodes are kept, 1,000,000.
 	// Where there are more, presence answers with an error.
 	RemoteMembers int
@@ -162,6 +164,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.CommandsPerSecond, 1000)
 	def(&l.CommandBurst, 2*l.CommandsPerSecond)
 	def(&l.HistoryRead, 1000)
+	def(&l.FilterNodes, 64)
 	def(&l.RemoteMembers, 1_000_000)
 	return l
 }

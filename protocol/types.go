@@ -44,6 +44,7 @@ type (
 	RPCRequest           = cf.RPCRequest
 	RPCResult            = cf.RPCResult
 	SendRequest          = cf.SendRequest
+	FilterNode           = cf.FilterNode
 	// Raw is a payload: one JSON value on a JSON connection, any bytes on a
 	// Protobuf one.
 	Raw = cf.Raw

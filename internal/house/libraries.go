@@ -19,6 +19,7 @@ type library struct {
 var libraries = []library{
 	{prefix: "github.com/gobwas/ws", rooms: []string{"socket", "client", "bench"}, testRooms: []string{"door/websocket"}},
 	{prefix: "github.com/centrifugal/protocol", rooms: []string{"protocol"}},
+	{prefix: "github.com/centrifugal/fdelta", rooms: []string{"protocol"}},
 	{prefix: "google.golang.org/protobuf", rooms: []string{"protocol"}},
 	{prefix: "github.com/prometheus", rooms: []string{"observe"}},
 	{prefix: "github.com/golang-jwt/jwt", rooms: []string{"auth"}},
