@@ -103,6 +103,9 @@ type Namespace struct {
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
+	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
+	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
+
 	PositionCheck Duration `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
 	Message       Size     `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`
 	Rate          Rate     `yaml:"rate" doc:"How much may be published. Beyond it a publish is refused with error 111, which says when to try again."`
@@ -132,6 +135,7 @@ type Limits struct {
 	Queue                 Size `yaml:"queue" default:"64KiB" min:"1KiB" max:"1GiB" doc:"Bytes that may wait for one slow connection before it is closed with a code that lets it resume."`
 	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
+	FilterNodes           int  `yaml:"filter_nodes" default:"64" min:"1" max:"128" doc:"Comparisons and operators in the tag filter of a subscription."`
 	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer."`
 
 	PerUser PerUser `yaml:"per_user" doc:"What one user may use, whatever its connections. Clients without a user id are not concerned. See [limits](limits.md)."`

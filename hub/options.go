@@ -107,6 +107,9 @@ type Namespace struct {
 	Gate Gate
 	// Delta lets clients have patches in place of whole publications.
 	Delta bool
+	// BatchDelay is how long a publication may wait for others to share a
+	// write with. 0 waits for nothing: what is there leaves.
+	BatchDelay time.Duration
 	// PositionCheck is how often a topic is compared with the engine's top;
 	// 30 s by default, negative is never.
 	PositionCheck time.Duration

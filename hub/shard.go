@@ -63,6 +63,7 @@ type shard struct {
 	paces   *wheel.Wheel[*sub]
 	spare   []message
 	touched []*part
+	delayed []*part
 	dirty   []*Session
 	scratch []byte
 	stopped bool
@@ -145,12 +146,14 @@ func (s *shard) run() {
 
 // next is how long until a timer is due, if there is one.
 func (s *shard) next() (time.Duration, bool) {
-	a, some := s.wheel.Next()
-	b, paced := s.paces.Next()
-	if some && (!paced || a < b) {
-		return a, true
+	wait, some := s.wheel.Next()
+	if d, ok := s.paces.Next(); ok && (!some || d < wait) {
+		wait, some = d, true
 	}
-	return b, paced
+	if d, ok := s.nextBatch(); ok && (!some || d < wait) {
+		wait, some = d, true
+	}
+	return wait, some
 }
 
 // round handles what is queued now and writes what came of it.
@@ -161,6 +164,9 @@ func (s *shard) round() {
 		s.handle(&batch[i])
 	}
 	s.flushParts()
+	if len(s.delayed) > 0 {
+		s.releaseBatches(time.Now())
+	}
 	s.flushSessions()
 	clear(batch)
 	if cap(batch) <= inboxHighWater {

@@ -3,6 +3,7 @@ package hub
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"myelin/channel"
 )
@@ -75,6 +76,8 @@ type part struct {
 	// batch is what has come since the last fan-out, which was number round.
 	batch []*delivery
 	round uint64
+	// due is when a batch that waits leaves at the latest; zero while none does.
+	due time.Time
 }
 
 func (p *part) empty() bool {
@@ -115,8 +118,10 @@ func (s *shard) deliver(t *topic, d *delivery) {
 
 func (s *shard) flushParts() {
 	for i, p := range s.touched {
-		s.fanout(p)
 		s.touched[i] = nil
+		if !s.delay(p) {
+			s.fanout(p)
+		}
 	}
 	s.touched = s.touched[:0]
 }

@@ -104,7 +104,7 @@ func (s *Server) newHub() *hub.Hub {
 		Limits: hub.Limits{
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
-			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, PerUser: perUser(l.PerUser),
+			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, PerUser: perUser(l.PerUser),
 		},
 	}
 	if s.bus != nil {
@@ -144,5 +144,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
+		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }
