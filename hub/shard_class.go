@@ -251,28 +251,37 @@ func (s *shard) dealRun(l *classList, batch []*delivery) (size, delivered int) {
 // dealPatches is dealRun for subscriptions that get patches. Most have the
 // publication that the first patch starts from; others begin with a whole one.
 func (s *shard) dealPatches(l *classList, batch []*delivery) (size, delivered int) {
-	first := batch[0]
-	if first.event.Kind != EventPublication {
+	if batch[0].event.Kind != EventPublication {
 		return s.dealRun(l, batch)
 	}
 	v := view{form: l.form, numeric: l.numeric, shape: shapePatch}
-	patched := first.encoded(v)
+	run, joined := join(batch, v)
+	head := run[0].encoded(v)
+	rest := 0 // what the patches behind the first save
+	for _, d := range run[1:] {
+		rest += d.encoded(v).saved
+	}
 	v.shape = shapeFull
-	offset := first.event.Pub.Offset
+	first, last := span(run)
+	total := 0
 	for _, sb := range l.subs {
 		switch {
-		case offset <= sb.last:
+		case first <= sb.last:
+			delivered += s.each(sb, run)
 			continue
-		case sb.starts(first.base):
-			s.saved(sb, patched)
-			s.queue(sb.session, patched.bytes)
+		case sb.starts(run[0].base):
+			total += head.saved
+			s.queue(sb.session, joined)
 		default:
-			s.queue(sb.session, first.encoded(v).bytes)
+			s.queue(sb.session, run[0].encoded(v).bytes)
+			s.queue(sb.session, joined[len(head.bytes):])
 		}
-		sb.last, sb.based = offset, true
-		delivered++
+		total += rest
+		sb.last, sb.based = last, true
+		delivered += len(run)
 	}
-	return 1, delivered
+	saved(l.subs[0].topic.ns, total)
+	return len(run), delivered
 }
 
 // starts reports whether the client has the publication that a patch starts
@@ -281,9 +290,9 @@ func (sb *sub) starts(base *channel.Publication) bool {
 	return sb.based && base != nil && base.Offset == sb.last
 }
 
-// saved counts what a patch saved.
-func (s *shard) saved(sb *sub, f frame) {
-	if f.saved > 0 {
-		sb.topic.ns.metrics.DeltaSaved.Add(int64(f.saved))
+// saved counts what patches saved.
+func saved(ns *Namespace, bytes int) {
+	if bytes > 0 {
+		ns.metrics.DeltaSaved.Add(int64(bytes))
 	}
 }

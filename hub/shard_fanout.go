@@ -225,7 +225,7 @@ func (s *shard) one(sb *sub, d *delivery, v view) {
 	}
 	f := d.encoded(v)
 	if v.shape != shapePlain {
-		s.saved(sb, f)
+		saved(sb.topic.ns, f.saved)
 		sb.based = true
 	}
 	s.queue(sb.session, f.bytes)
