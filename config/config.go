@@ -32,10 +32,13 @@ const DefaultNamespace = "default"
 type Config struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8000" form:"address" doc:"Address of the main listener: WebSocket, HTTP streaming, SSE, the HTTP API and the console. Port 0 takes a free one."`
 
-	Node       string               `yaml:"node" default:"" form:"node" zero:"chosen at the start" doc:"Name of this node, which it keeps over restarts: 1 to 64 letters, digits, -, _ and . within, no other node's. Empty: the host name with the jetstream engine, and a new one with every start otherwise."`
-	Admin      Admin                `yaml:"admin" doc:"The operator's listener: metrics, health and profiles."`
-	TLS        TLS                  `yaml:"tls" doc:"TLS on the main listener. Off while both files are empty."`
-	Auth       Auth                 `yaml:"auth" doc:"Who may connect."`
+	Node  string `yaml:"node" default:"" form:"node" zero:"chosen at the start" doc:"Name of this node, which it keeps over restarts: 1 to 64 letters, digits, -, _ and . within, no other node's. Empty: the host name with the jetstream engine, and a new one with every start otherwise."`
+	Admin Admin  `yaml:"admin" doc:"The operator's listener: metrics, health and profiles."`
+	TLS   TLS    `yaml:"tls" doc:"TLS on the main listener. Off while both files are empty."`
+	Auth  Auth   `yaml:"auth" doc:"Who may connect."`
+	// TrustedProxies are believed where clients come from.
+	TrustedProxies []string `yaml:"trusted_proxies" default:"" form:"addresses" doc:"Addresses and ranges (CIDR) of the proxies in front of this server, whose X-Forwarded-For says where a client is. It matters for auth.block and the API's block. Empty: a client is where its connection comes from."`
+
 	API        API                  `yaml:"api" doc:"The HTTP API. Off while there is no key."`
 	Engine     Engine               `yaml:"engine" doc:"What keeps the channels."`
 	Cluster    Cluster              `yaml:"cluster" doc:"The nodes that serve the same channels. Off while peers is empty. See [operating a cluster](cluster.md)."`
@@ -67,6 +70,7 @@ type TLS struct {
 type Auth struct {
 	Tokens         Tokens   `yaml:"tokens" doc:"How connection and subscription tokens (JWT) are checked. Several keys may be set; a token needs to satisfy one."`
 	Anonymous      bool     `yaml:"anonymous" default:"false" doc:"Whether a client without a token may connect. A client with a bad token is refused either way."`
+	Block          Block    `yaml:"block" doc:"Who is kept out. The HTTP API's block and revoke keep out others while the server runs, on all nodes. See [limits](limits.md)."`
 	AllowedOrigins []string `yaml:"allowed_origins" default:"" form:"origin" doc:"Origins of web pages that may connect, such as https://example.com or https://*.example.com; * allows every page. Empty: pages of the server's own host. Otherwise the list is the whole truth, the own host included. Clients that send no Origin are not browsers and are not concerned."`
 }
 

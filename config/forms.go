@@ -38,6 +38,8 @@ func checkForm(form, text string) *fault {
 		return checkName(text, mostNode, "-_.")
 	case "prefix":
 		return checkName(text, mostPrefix, "-_")
+	case "addresses":
+		return checkAddresses(text)
 	case "secret":
 		if text == Redacted {
 			return faultf("%s is the placeholder that config print writes, not a secret", Redacted)

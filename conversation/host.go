@@ -74,6 +74,8 @@ type Transport struct {
 	Wire *Wire
 	// Emulated: commands come by requests of their own, see Host.Emulate.
 	Emulated bool
+	// Address is where the client is.
+	Address auth.Addr
 	// Resumable: each message carries a resume token (one-way wires only).
 	Resumable bool
 }
@@ -104,7 +106,7 @@ func (h *Host) Open(t Transport) (*Conversation, error) {
 		wire = wire.resumable()
 	}
 	s, err := h.hub.Open(hub.SessionOptions{
-		Conn: t.Conn, Form: wire, Private: t.Resumable, Pongs: !wire.oneWay,
+		Conn: t.Conn, Form: wire, Private: t.Resumable, Pongs: !wire.oneWay, Address: t.Address,
 	})
 	if err != nil {
 		return nil, err

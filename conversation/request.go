@@ -232,6 +232,8 @@ func statusOfDisconnect(d hub.Disconnect) int {
 		return http.StatusUnauthorized
 	case d.Code < hub.DisconnectInvalidToken.Code:
 		return http.StatusServiceUnavailable
+	case d.Code == hub.DisconnectForceNoReconnect.Code:
+		return http.StatusForbidden
 	}
 	return http.StatusBadRequest
 }

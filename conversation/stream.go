@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"myelin/auth"
 	"myelin/channel"
 	"myelin/hub"
 	"myelin/internal/pipe"
@@ -75,7 +76,7 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, look Look) error 
 	out := pipe.New(max(streamBytes, len(look.Begin)))
 	_, _ = out.WriteNow(look.Begin) // fits
 	conv, err := s.Host.Open(Transport{
-		Conn: out, Wire: look.Wire, Emulated: !s.OneWay, Resumable: s.OneWay && look.Resumable,
+		Conn: out, Wire: look.Wire, Emulated: !s.OneWay, Resumable: s.OneWay && look.Resumable, Address: auth.AddressOf(r),
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ const (
 	topicChannels = "hub.channels"
 	topicInfo     = "hub.info"
 	topicRates    = "hub.rates"
+	topicBans     = "hub.bans"
 )
 
 // Bounds of what nodes do with each other.
@@ -103,6 +104,9 @@ func newCluster(h *Hub, bus channel.Bus) *cluster {
 	bus.Answer(topicInfo, c.answerInfo)
 	bus.Hear(topicRates, h.quotas.hear)
 	bus.Answer(topicExplain, c.answerExplain)
+	if h.bans != nil {
+		bus.Answer(topicBans, h.bans.answer)
+	}
 	return c
 }
 

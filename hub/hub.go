@@ -26,6 +26,7 @@ type Hub struct {
 	quotas  *quotas
 	// departed is who left last.
 	departed departed
+	bans     *bans // nil where nobody is ever kept out
 
 	nextShard   atomic.Uint32
 	topicIDs    atomic.Int64
@@ -50,6 +51,7 @@ func New(o Options) *Hub {
 	h.topics.init()
 	h.clients.init()
 	h.quotas = newQuotas(h)
+	h.bans = newBans(h, o.Bans)
 	if o.Lifecycle != nil {
 		h.life = newLifecycle(h, *o.Lifecycle)
 	}

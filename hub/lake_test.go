@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,7 +165,7 @@ func (p *port) Publish(_ context.Context, r *channel.PublishRequest) (channel.Ac
 	}
 	l := p.lake
 	l.mu.Lock()
-	pub := &channel.Publication{Channel: r.Channel, Data: r.Data, Info: r.Info, Time: time.Now().UnixMilli()}
+	pub := &channel.Publication{Channel: r.Channel, Op: r.Op, Key: r.Key, Data: r.Data, Info: r.Info, Time: time.Now().UnixMilli()}
 	l.mu.top += 1 + l.mu.random.Uint64N(3)
 	pub.Position = channel.Position{Epoch: lakeEpoch, Offset: l.mu.top}
 	if log := l.mu.logs[r.Channel]; len(log) > 0 {
@@ -230,9 +231,24 @@ func (p *port) Read(_ context.Context, r *channel.ReadRequest) (channel.ReadResu
 	return res, nil
 }
 
-// Snapshot has no state channels to tell of.
-func (p *port) Snapshot(context.Context, *channel.SnapshotRequest) (channel.StatePage, error) {
-	return channel.StatePage{}, channel.ErrUnsupported
+// Snapshot answers with all entries at once.
+func (p *port) Snapshot(_ context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
+	p.pause()
+	defer p.pause()
+	if p.closed() {
+		return channel.StatePage{}, channel.ErrUnavailable
+	}
+	p.lake.mu.Lock()
+	defer p.lake.mu.Unlock()
+	page := channel.StatePage{At: p.topLocked(r.Channel)}
+	log := p.lake.mu.logs[r.Channel]
+	for i, pub := range log {
+		later := slices.ContainsFunc(log[i+1:], func(o *channel.Publication) bool { return o.Key == pub.Key })
+		if pub.Op == channel.OpPut && !later {
+			page.Items = append(page.Items, pub)
+		}
+	}
+	return page, nil
 }
 
 // Remove forgets what there is, and has the other nodes forget it.

@@ -66,6 +66,9 @@ type Options struct {
 	// Namespaces by name; a channel in none of them is unknown.
 	Namespaces map[string]*Namespace
 	Limits     Limits
+	// Bans is who is kept out, nil for nobody ever. It needs RevokedNamespace
+	// among the namespaces, and LearnBans before the first session.
+	Bans *auth.Bans
 	// PingInterval is how often a session is asked for a sign of life, 25 s
 	// by default; negative is never. PongTimeout is how long it may take to
 	// answer, 10 s by default.

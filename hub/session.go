@@ -26,6 +26,7 @@ type Session struct {
 	form    Form
 	private bool
 	pongs   bool
+	address auth.Addr
 
 	id string
 
@@ -80,6 +81,8 @@ type SessionOptions struct {
 	Private bool
 	// Pongs says that the client answers pings.
 	Pongs bool
+	// Address is where the client is, where that is known.
+	Address auth.Addr
 }
 
 // Room returns nil while another session may be opened, else why not.
@@ -110,7 +113,7 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 		return nil, channel.ErrLimitExceeded.With("the server has all the connections it may have")
 	}
 	s := &Session{
-		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs,
+		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs, address: o.Address,
 		id:    NewID(),
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
@@ -138,6 +141,9 @@ func (s *Session) ID() string { return s.id }
 // refused with DisconnectBadRequest. Once the client has been answered the
 // caller says Ready.
 func (s *Session) Identify(id *auth.Identity) error {
+	if err := s.hub.keptOut(s.address, id); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	switch s.mu.state {
 	case sessionIdentified, sessionReady:
@@ -158,6 +164,10 @@ func (s *Session) Identify(id *auth.Identity) error {
 	s.mu.Unlock()
 	s.expiresAt.Store(id.ExpiresAt)
 	s.hub.clients.identify(s, id.User)
+	// Once more: who is banned from here on is found among the others.
+	if err := s.hub.keptOut(s.address, id); err != nil {
+		return err
+	}
 	s.shard.push(message{kind: msgConnected, session: s})
 	return nil
 }
@@ -212,6 +222,9 @@ func (s *Session) Refresh(id *auth.Identity) error {
 	s.mu.identity = id
 	patched := s.refilterAllLocked()
 	s.mu.Unlock()
+	if err := s.hub.keptOut(s.address, id); err != nil {
+		return err
+	}
 	s.expiresAt.Store(id.ExpiresAt)
 	s.shard.push(message{kind: msgRetime, session: s})
 	for _, sb := range patched {

@@ -158,6 +158,11 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	if err := s.claim(sb, ns, &r); err != nil {
 		return nil, err
 	}
+	// Only now: whose token is revoked from here on is found among the others.
+	if err := s.hub.grantRevoked(s, r.Grant); err != nil {
+		s.leave(sb, Unsubscribe{})
+		return nil, err
+	}
 	t, at, err := s.hub.join(ctx, ns, sb)
 	if err != nil {
 		s.leave(sb, Unsubscribe{})
@@ -352,6 +357,10 @@ func (s *Session) RefreshSubscription(g *auth.Grant) error {
 	sb.limitLocked(g.Filter)
 	patched := s.refilterLocked(sb)
 	s.mu.Unlock()
+	if err := s.hub.grantRevoked(s, g); err != nil {
+		s.leave(sb, UnsubscribeServer)
+		return err
+	}
 	if patched {
 		s.leave(sb, UnsubscribeInsufficient)
 		return nil

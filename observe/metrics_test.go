@@ -262,6 +262,7 @@ func TestEveryLabelIsBounded(t *testing.T) {
 		"publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh",
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
+		"revoke", "block", "unblock", "blocks",
 	} {
 		m.API(method).Requests.Inc()
 	}

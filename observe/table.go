@@ -246,6 +246,7 @@ func apiMethods() []string {
 		"publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh",
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
+		"revoke", "block", "unblock", "blocks",
 	}
 }
 

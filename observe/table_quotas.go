@@ -11,9 +11,11 @@ const (
 	// LimitMeters counts users, tokens and channels whose use was forgotten
 	// because too many are busy, LimitRatesOutbox words to other nodes of what
 	// was used that were lost.
-	LimitMeters      = "meters"
+	LimitMeters = "meters"
+	// LimitBanned counts who was refused or sent away because of a ban.
+	LimitBanned      = "banned"
 	LimitRatesOutbox = "rates_outbox"
 
 	quotaLimitNames = LimitUserConnections + ", " + LimitUserRate + ", " + LimitUserBytes + ", " +
-		LimitTokenRate + ", " + LimitTokenBytes + ", " + LimitChannelRate + ", " + LimitMeters + ", " + LimitRatesOutbox
+		LimitTokenRate + ", " + LimitTokenBytes + ", " + LimitChannelRate + ", " + LimitMeters + ", " + LimitBanned + ", " + LimitRatesOutbox
 )

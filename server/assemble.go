@@ -95,7 +95,7 @@ func newNamespaces(c *config.Config) (map[string]*hub.Namespace, error) {
 func (s *Server) newHub() *hub.Hub {
 	l, client := s.cfg.Limits, s.cfg.Client
 	o := hub.Options{
-		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Metrics: s.metrics, Logger: s.log,
+		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Bans: s.bans, Metrics: s.metrics, Logger: s.log,
 		Lifecycle:    s.lifecycle(),
 		PingInterval: time.Duration(client.PingInterval),
 		PongTimeout:  time.Duration(client.PongTimeout),

@@ -48,6 +48,9 @@ func (s *Server) lookAround() {
 		keys = errNoKeys
 	}
 	s.health.Set("tokens", keys)
+	if s.hasStarted() {
+		s.health.Set("bans", s.hub.BansHealthy())
+	}
 	if s.network != nil {
 		s.health.Set("network", s.network.Healthy())
 	}

@@ -157,7 +157,7 @@ func (s *Server) comeUp(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.engine.Start(ctx, s.hub); err != nil {
+	if err := s.startEngine(ctx); err != nil {
 		return fmt.Errorf("engine.jetstream: %w", err)
 	}
 	return nil

@@ -60,6 +60,8 @@ type Server struct {
 
 	engine   channel.Engine
 	verifier *auth.Verifier
+	bans     *auth.Bans
+	proxies  proxies
 	origins  *auth.Origins
 	hub      *hub.Hub
 	host     *conversation.Host
@@ -111,6 +113,12 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.addLifecycle()
+	if s.bans, err = s.addBans(); err != nil {
+		return err
+	}
+	if s.proxies, err = newProxies(c.TrustedProxies); err != nil {
+		return err
+	}
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
@@ -123,7 +131,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.assemble()
-	return s.engine.Start(s.ctx, s.hub)
+	return s.startEngine(s.ctx)
 }
 
 // assemble builds the rooms above the engine.
@@ -138,7 +146,7 @@ func (s *Server) assemble() {
 		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
 		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"), log: s.log,
 	}
-	s.main = s.httpServer(patient(s.hosted(s.gate(s.mainRoutes()))))
+	s.main = s.httpServer(patient(s.hosted(s.gate(s.located(s.mainRoutes())))))
 	s.main.ConnState = s.crowd.watch
 	if c.Admin.Listen != "" {
 		s.admin = s.httpServer(s.adminRoutes())

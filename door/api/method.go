@@ -40,6 +40,10 @@ func newMethods() map[string]method {
 		"history_remove": methodOf((*call).historyRemove),
 		"channels":       methodOf((*call).channels),
 		"info":           methodOf((*call).info),
+		"revoke":         methodOf((*call).revoke, (*revokeRequest).check),
+		"block":          methodOf((*call).block, (*blockRequest).check),
+		"unblock":        methodOf((*call).unblock, (*unblockRequest).check),
+		"blocks":         methodOf((*call).blocks),
 	}
 	m["batch"] = newBatch(maps.Clone(m))
 	return m

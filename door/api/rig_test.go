@@ -39,6 +39,9 @@ func namespaces() map[string]*hub.Namespace {
 			Presence: true, JoinLeave: true, Recover: true,
 		},
 		"plain": {Policy: &channel.Policy{Namespace: "plain"}},
+		hub.RevokedNamespace: {
+			Policy: &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 10}, Recover: true, System: true,
+		},
 	}
 }
 
@@ -49,8 +52,18 @@ func newRigOn(tb testing.TB, limits hub.Limits, bus channel.Bus) *rig {
 	tb.Helper()
 	metrics := observe.New()
 	engine := memory.New(memory.Options{})
-	h := hub.New(hub.Options{Node: "node-1", Engine: engine, Namespaces: namespaces(), Limits: limits, Metrics: metrics, Shards: 2, Bus: bus})
+	bans, err := auth.NewBans(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := hub.New(hub.Options{
+		Bans: bans,
+		Node: "node-1", Engine: engine, Namespaces: namespaces(), Limits: limits, Metrics: metrics, Shards: 2, Bus: bus,
+	})
 	if err := engine.Start(context.Background(), h); err != nil {
+		tb.Fatal(err)
+	}
+	if err := h.LearnBans(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {

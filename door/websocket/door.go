@@ -105,9 +105,10 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if !d.opts.OneWay {
 		q = nil
 	}
+	at := auth.AddressOf(r)
 	return d.sockets.Serve(w, r, &socket.Opening{
 		Subprotocol: subprotocol, Limit: d.opts.Host.Limits().MessageBytes + frameSlack, Room: d.opts.Host.Room,
-		Open: func(conn socket.Conn) (socket.Dialogue, bool) { return d.open(conn, wire, q) },
+		Open: func(conn socket.Conn) (socket.Dialogue, bool) { return d.open(conn, wire, q, at) },
 	})
 }
 
@@ -129,8 +130,8 @@ func choose(h http.Header) string {
 const frameSlack = 4 << 10
 
 // open begins a conversation over conn. query is that of a one-way client.
-func (d *Door) open(conn socket.Conn, wire *conversation.Wire, query url.Values) (socket.Dialogue, bool) {
-	conv, err := d.opts.Host.Open(conversation.Transport{Conn: conn, Wire: wire})
+func (d *Door) open(conn socket.Conn, wire *conversation.Wire, query url.Values, at auth.Addr) (socket.Dialogue, bool) {
+	conv, err := d.opts.Host.Open(conversation.Transport{Conn: conn, Wire: wire, Address: at})
 	if err != nil {
 		// There was room when the handshake came, and it was the last.
 		_, _ = conn.WriteNow(socket.AppendClose(nil, socket.StatusTryAgainLater, channel.Public(err).Message))
