@@ -110,7 +110,7 @@ func (s *shard) deliver(t *topic, d *delivery) {
 	if p == nil {
 		return
 	}
-	if len(p.batch) == 0 {
+	if n := len(p.batch); n == 0 || n == maxBatched-1 {
 		s.touched = append(s.touched, p)
 	}
 	p.batch = append(p.batch, d)
