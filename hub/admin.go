@@ -33,7 +33,7 @@ func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequ
 		h.opts.Metrics.Limit("message").Inc()
 		return channel.Ack{}, channel.ErrLimitExceeded.With(fmt.Sprintf("the data has %d bytes, at most %d are allowed", len(r.Data), most))
 	}
-	if len(r.Data) == 0 {
+	if len(r.Data) == 0 && r.Op != channel.OpDelete {
 		return channel.Ack{}, channel.ErrBadRequest.With("a publication needs data")
 	}
 	if err := h.quotas.channel(ns, r.Channel); err != nil {

@@ -100,6 +100,10 @@ func (s *Session) enroll(ctx context.Context, r SubscribeRequest) error {
 		}
 		at.Offset = r.Since.Offset
 	}
+	if sn.Whole && len(sn.Publications) > 0 {
+		// They come one by one. Who is cut off among them comes back for the rest.
+		at.Offset = sn.Publications[0].Offset - 1
+	}
 	s.tell(&Event{
 		Kind: EventSubscribed, Channel: sn.sub.name,
 		Position: at, Recoverable: sn.Recoverable, Data: sn.Data,

@@ -63,6 +63,7 @@ func (sb *sub) enter() {
 
 // exit tells the gate that a subscription has ended.
 func (sb *sub) exit() {
+	sb.session.hub.leave(sb)
 	if g := sb.topic.ns.Gate; g != nil {
 		g.Left(Seat{sb})
 	}

@@ -31,7 +31,12 @@ type Hub struct {
 	nextShard   atomic.Uint32
 	topicIDs    atomic.Int64
 	connections atomic.Int64
-	draining    atomic.Bool
+	// stateBytes is about what the copies of the entries of state channels
+	// take, pagings how many snapshots are being read.
+	stateBytes atomic.Int64
+	pagings    atomic.Int64
+	leases     leases
+	draining   atomic.Bool
 
 	// ctx ends when the hub closes; tasks are the goroutines that the hub has
 	// started beside its shards, each bounded in time by ctx.

@@ -103,6 +103,15 @@ type Namespace struct {
 	// second, 1,000 by default. What is beyond waits, and who came and went in
 	// the meantime is not told of.
 	JoinLeaveRate int
+	// ByScore has the entries of a state channel read by score, then key;
+	// without it by key.
+	ByScore bool
+	// OwnKeys lets a client write only the keys that are its user's: the user's
+	// id, or what begins with it and a colon.
+	OwnKeys bool
+	// Lease is how long an entry that is to go with its session stays when the
+	// node of that dies, 30 s by default.
+	Lease time.Duration
 	// Recover makes every subscription recoverable; without it the client has
 	// to ask. It needs a policy that keeps history.
 	Recover bool
@@ -152,6 +161,9 @@ type Limits struct {
 	PerUser UserLimits
 	// FilterNodes is how many nodes the filter of a client may have, 64.
 	FilterNodes int
+	// StateBytes is how much the entries of the state channels with subscribers
+	// may take on this node, 1 GiB. What is beyond cannot be subscribed to.
+	StateBytes int64
 	// RemoteMembers is how many members of other nodes are kept, 1,000,000.
 	// Where there are more, presence answers with an error.
 	RemoteMembers int
@@ -172,6 +184,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.HistoryRead, 1000)
 	def(&l.FilterNodes, 64)
 	def(&l.RemoteMembers, 1_000_000)
+	if l.StateBytes <= 0 {
+		l.StateBytes = 1 << 30
+	}
 	return l
 }
 
@@ -201,6 +216,15 @@ func (o Options) withDefaults() Options {
 		def(&c.PositionCheck, positionCheck)
 		if c.JoinLeaveRate <= 0 {
 			c.JoinLeaveRate = joinLeaveRate
+		}
+		def(&c.Lease, 30*time.Second)
+		c.Delta = c.Delta && !c.isState() // patches are made to the last publication, not to a key's
+		if c.isState() && !c.Policy.Recoverable() {
+			// Without a history a hole in the feed would not be noticed, and
+			// everybody's entries would be wrong.
+			p := *c.Policy
+			p.HistorySize = maxRing
+			c.Policy = &p
 		}
 		c.metrics = o.Metrics.Namespace(name)
 		c.latency = o.Metrics.PublishSeconds(name)

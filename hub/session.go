@@ -37,6 +37,8 @@ type Session struct {
 		subs     subSet
 		// wanted is what the server wants it subscribed to once it is ready.
 		wanted []SubscribeRequest
+		// pagings are the snapshots it is reading, by channel.
+		pagings map[string]*paging
 		// allowance is when the next command would be due at an even pace;
 		// it may run ahead of the clock by the burst. See Admit.
 		allowance time.Time
@@ -310,6 +312,7 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 		sb.exit()
 		s.hub.release(sb.topic) // last, because it may wait for the engine
 	}
+	s.endPagings()
 }
 
 // tell queues an event of the session's own.

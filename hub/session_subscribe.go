@@ -47,6 +47,8 @@ type sub struct {
 	// choice is what it chose and may not choose; nil for nothing. Under
 	// session.mu.
 	choice *choice
+	// entries is what its state channel held when it joined, until it begins.
+	entries entries
 
 	// What follows belongs to the shard.
 	state subState
@@ -108,6 +110,9 @@ type SubscribeRequest struct {
 	As string `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
+
+	// paged: the client has read entries, see SubscribeState.
+	paged bool
 }
 
 // Subscription is a granted request. Its owner encodes the reply from it and
@@ -120,6 +125,9 @@ type Subscription struct {
 	WasRecovering bool
 	Recovered     bool
 	Publications  []*channel.Publication
+	// Whole: Publications are all the entries of a state channel at Position,
+	// in the order in which they were put. What the client had before is void.
+	Whole bool
 	// Data is the token's word to the client, raw JSON. Nil for none.
 	Data []byte
 	// Rate is how many times a second it gets what is newest, 0 for everything.
@@ -132,6 +140,8 @@ type Subscription struct {
 	ExpiresAt int64
 
 	sub *sub
+	// at is the position that the subscription joined at.
+	at channel.Position
 }
 
 // Subscribe joins a channel. From its return on, everything published is held
@@ -141,14 +151,8 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	if err != nil {
 		return nil, err
 	}
-	if ns.Gate != nil {
-		if err := ns.Gate.Enter(ctx, s, r.Channel, r.Granted || r.Grant != nil); err != nil {
-			return nil, err
-		}
-	} else if !r.Granted {
-		if err := s.may(auth.VerbSubscribe, ns, r.Channel, r.Grant != nil); err != nil {
-			return nil, err
-		}
+	if err := s.mayJoin(ctx, ns, &r); err != nil {
+		return nil, err
 	}
 	if err := r.check(ns); err != nil {
 		return nil, err
@@ -246,7 +250,7 @@ func (s *Session) claim(sb *sub, ns *Namespace, r *SubscribeRequest) error {
 		return channel.ErrUnauthorized.With("connect first")
 	}
 	if s.mu.subs.get(sb.name) != nil {
-		return channel.ErrAlreadySubscribed.With("one subscription per channel and connection")
+		return errSubscribed()
 	}
 	if most := s.maxSubsLocked(); len(s.mu.subs.list) >= most {
 		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()

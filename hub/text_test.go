@@ -14,6 +14,8 @@ import (
 type text struct {
 	name  string
 	calls atomic.Int64
+	// keyed shows what a publication does to which key.
+	keyed bool
 }
 
 // AppendEvent appends a line.
@@ -21,7 +23,7 @@ func (f *text) AppendEvent(dst []byte, e *hub.Event) []byte {
 	f.calls.Add(1)
 	switch e.Kind {
 	case hub.EventPublication:
-		return append(dst, pubLine(e.Pub)+"\n"...)
+		return append(dst, pubLineOf(e.Pub, f.keyed)+"\n"...)
 	case hub.EventJoin:
 		return fmt.Appendf(dst, "join %s %s\n", e.Channel, e.Info.User)
 	case hub.EventLeave:
@@ -51,6 +53,17 @@ func epoch(p channel.Position) string {
 		return "-"
 	}
 	return p.Epoch
+}
+
+func pubLineOf(p *channel.Publication, keyed bool) string {
+	if !keyed {
+		return pubLine(p)
+	}
+	op := "put"
+	if p.Op != channel.OpPut {
+		op = "del"
+	}
+	return fmt.Sprintf("pub %s %s %d %d %s=%s %s", p.Channel, p.Epoch, p.Offset, p.Prev, op, p.Key, p.Data)
 }
 
 func pubLine(p *channel.Publication) string {

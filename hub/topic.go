@@ -39,6 +39,9 @@ type topic struct {
 		members map[string]*channel.ClientInfo
 		// shards counts the subscriptions of each shard.
 		shards []int32
+		// state is a copy of the entries of a state channel, nil until somebody
+		// needs it.
+		state *stateCopy
 		// taps want to know when there is something new.
 		taps []*tap
 		// watchers counts the subscriptions that want joins and leaves, of
@@ -193,6 +196,7 @@ func (h *Hub) release(t *topic) {
 	st.beginLocked(t.name)
 	st.mu.Unlock()
 
+	t.dropState()
 	h.engine.Unsubscribe(t.name)
 	st.mu.Lock()
 	st.endLocked(t.name, nil)
@@ -245,6 +249,7 @@ func (t *topic) advanceLocked(p *channel.Publication) {
 	if t.ns.Delta {
 		t.mu.newest = p
 	}
+	t.takeStateLocked(p)
 	if t.ns.Policy.Recoverable() {
 		t.mu.ring.add(p, min(maxRing, t.ns.Policy.HistorySize))
 	}
@@ -264,6 +269,7 @@ func (t *topic) sendLocked(m message) (over bool) {
 
 // publishLocked makes p the newest publication and sends it on.
 func (t *topic) publishLocked(p *channel.Publication) {
+	p = t.taggedLocked(p)
 	d := &delivery{id: t.id, base: t.mu.newest, event: Event{
 		Kind: EventPublication, Channel: t.name, Pub: p, Recoverable: t.ns.Policy.Recoverable(),
 	}}
@@ -317,6 +323,7 @@ func (h *Hub) Lost(name string) {
 func (t *topic) breakLocked(pos channel.Position) {
 	t.mu.top = pos
 	t.mu.ring, t.mu.newest = ring{}, nil
+	t.dropStateLocked(errChanged)
 	t.pokeLocked()
 	t.sendLocked(message{kind: msgInsufficient})
 }

@@ -59,16 +59,28 @@ func (h *Hub) join(ctx context.Context, ns *Namespace, sb *sub) (*topic, channel
 		return nil, channel.Position{}, err
 	}
 	sb.topic = t
-	sh := sb.session.shard
+	if ns.isState() {
+		var at channel.Position
+		err := t.withState(ctx, func(e entries) { at, sb.entries = t.attachLocked(sb), e })
+		if err != nil {
+			h.release(t)
+		}
+		return t, at, err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t, t.attachLocked(sb), nil
+}
+
+func (t *topic) attachLocked(sb *sub) channel.Position {
+	sh := sb.session.shard
 	t.mu.shards[sh.number]++
 	t.watchLocked(sb, 1)
 	sb.last, sb.from, sb.epoch = t.mu.top.Offset, t.mu.top.Offset, t.mu.top.Epoch
 	sh.push(message{kind: msgAttach, sub: sb})
-	ns.metrics.Subscriptions.Add(1)
-	h.life.subscribedLocked(t, sb)
-	return t, t.mu.top, nil
+	t.ns.metrics.Subscriptions.Add(1)
+	t.hub.life.subscribedLocked(t, sb)
+	return t.mu.top
 }
 
 // detach takes a subscription out of its topic, whose reference it keeps. why
@@ -93,6 +105,8 @@ func (t *topic) detach(sb *sub, why Unsubscribe) {
 func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription) error {
 	sb := out.sub
 	switch {
+	case sb.topic.ns.isState() && sb.sieved():
+		// What has left the filter's sight is not in what came since.
 	case r.Recover && sb.recoverable:
 		if err := h.recover(ctx, sb.topic, r.Since, out); err != nil {
 			return err
@@ -101,8 +115,11 @@ func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription)
 		if sb.pace != nil {
 			out.Publications = newest(out.Publications)
 		}
-	case r.Last && !r.Recover:
+	case r.Last && !r.Recover && !sb.topic.ns.isState():
 		return h.last(ctx, sb.topic, out)
+	}
+	if sb.topic.ns.isState() {
+		return h.beginState(r, out)
 	}
 	return nil
 }

@@ -229,7 +229,8 @@ const (
 		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames +
 		", " + patternLimitNames +
 		", " + hookLimitNames +
-		", " + filterLimitNames
+		", " + filterLimitNames +
+		", " + stateLimitNames
 )
 
 // commandNames returns the commands of the client protocol.

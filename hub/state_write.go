@@ -1,0 +1,275 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"myelin/auth"
+	"myelin/channel"
+	"myelin/observe"
+)
+
+// Condition is what must be so for an entry to be changed.
+type Condition uint8
+
+// The conditions.
+const (
+	// Always changes it.
+	Always Condition = iota
+	// IfNew wants no entry of the key, IfExists one.
+	IfNew
+	IfExists
+	// IfAt wants the entry that was put at EntryRequest.At.
+	IfAt
+)
+
+// EntryRequest asks to put or remove an entry of a state channel.
+type EntryRequest struct {
+	Channel string
+	Key     string
+	// Remove removes the entry. Removing what is not there is no error.
+	Remove bool
+	// Data, ContentType, Tags, Score, TTL and ID are as in
+	// channel.PublishRequest.
+	Data        []byte
+	ContentType string
+	Tags        map[string]string
+	Score       int64
+	TTL         time.Duration
+	ID          string
+	// If is the condition; where it does not hold the answer is ErrConflict.
+	If Condition
+	At uint64
+	// Leave has the entry removed when the session's subscription to the channel
+	// ends, however that comes. It needs one.
+	Leave bool
+}
+
+// check refuses what no namespace takes.
+func (r *EntryRequest) check() error {
+	switch {
+	case r.Key == "":
+		return channel.ErrBadRequest.With("the key is empty; an entry needs one")
+	case len(r.Key) > channel.MaxKeyBytes:
+		return channel.ErrTooLarge.With(fmt.Sprintf("the key has %d bytes, at most %d are allowed", len(r.Key), channel.MaxKeyBytes))
+	case !utf8.ValidString(r.Key):
+		return channel.ErrBadRequest.With("the key is not valid UTF-8")
+	case r.TTL < 0:
+		return channel.ErrBadRequest.With("the ttl is negative; 0 takes that of the namespace")
+	case r.Remove && (len(r.Data) > 0 || r.TTL != 0 || r.Score != 0 || r.Leave):
+		return channel.ErrBadRequest.With("a removal has no data, ttl or score")
+	case r.Leave && r.TTL != 0:
+		return channel.ErrBadRequest.With("an entry that leaves with its session has no ttl of its own")
+	}
+	return nil
+}
+
+// namespaceOfState returns the namespace of a channel that holds entries.
+func (h *Hub) namespaceOfState(name string) (*Namespace, error) {
+	ns, err := h.Namespace(name)
+	if err != nil {
+		return nil, err
+	}
+	if !ns.isState() {
+		return nil, errNoState(ns)
+	}
+	return ns, nil
+}
+
+// SetEntry puts or removes an entry in the session's name.
+func (s *Session) SetEntry(ctx context.Context, r EntryRequest) (channel.Ack, error) {
+	ns, err := s.hub.namespaceOfState(r.Channel)
+	if err != nil {
+		return channel.Ack{}, err
+	}
+	if ns.Gate != nil {
+		return channel.Ack{}, errGated(ns)
+	}
+	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
+		return channel.Ack{}, err
+	}
+	if err := s.ownsKey(ns, r.Key); err != nil {
+		return channel.Ack{}, err
+	}
+	if r.Leave {
+		return s.lease(ctx, ns, r)
+	}
+	return s.hub.setEntry(ctx, ns, r, s)
+}
+
+// ownsKey refuses the keys of others where the namespace wants that.
+func (s *Session) ownsKey(ns *Namespace, key string) error {
+	if !ns.OwnKeys {
+		return nil
+	}
+	user := s.Identity().User
+	if user != "" && (key == user || strings.HasPrefix(key, user+":")) {
+		return nil
+	}
+	return channel.ErrPermissionDenied.With(fmt.Sprintf(
+		"in namespace %q a client writes the keys of its user: the user's id, or what begins with it and a colon", ns.Policy.Namespace))
+}
+
+// SetEntry puts or removes an entry in the server's name.
+func (h *Hub) SetEntry(ctx context.Context, r EntryRequest) (channel.Ack, error) {
+	ns, err := h.namespaceOfState(r.Channel)
+	if err != nil {
+		return channel.Ack{}, err
+	}
+	if r.Leave {
+		return channel.Ack{}, channel.ErrBadRequest.With("only what a client puts can leave with it")
+	}
+	return h.setEntry(ctx, ns, r, nil)
+}
+
+// maxAttempts is how often a change of what must exist is tried while others
+// change it.
+const maxAttempts = 8
+
+// setEntry changes an entry in the name of a session, or of the server.
+func (h *Hub) setEntry(ctx context.Context, ns *Namespace, r EntryRequest, by *Session) (channel.Ack, error) {
+	publish, info := h.publish, (*channel.ClientInfo)(nil)
+	if by != nil {
+		publish, info = by.publish, by.info(nil)
+	}
+	if err := r.check(); err != nil {
+		return channel.Ack{}, err
+	}
+	for attempt := 1; ; attempt++ {
+		at := r.At
+		if r.If == IfExists {
+			page, err := h.entry(ctx, ns, r.Channel, r.Key)
+			if err != nil {
+				return channel.Ack{}, err
+			}
+			if len(page.Items) == 0 {
+				return channel.Ack{}, channel.ErrConflict.With("there is no entry of the key")
+			}
+			at = page.Items[0].Offset
+		}
+		p := &channel.PublishRequest{
+			Channel: r.Channel, Op: channel.OpPut, Key: r.Key, Data: r.Data, ContentType: r.ContentType, Tags: r.Tags,
+			Score: r.Score, TTL: r.TTL, ID: r.ID, Info: info,
+		}
+		if r.Remove {
+			p.Op = channel.OpDelete
+		}
+		if r.If != Always {
+			p.Expect = &at
+		}
+		ack, err := publish(ctx, ns, p)
+		switch {
+		case errors.Is(err, channel.ErrConflict) && r.If == IfExists && attempt < maxAttempts:
+			continue
+		case errors.Is(err, channel.ErrLimitExceeded) && len(r.Data) <= h.opts.Limits.MessageBytes:
+			h.opts.Metrics.Limit(observe.LimitStateKeys).Inc()
+		}
+		return ack, err
+	}
+}
+
+// entry reads one entry from the engine.
+func (h *Hub) entry(ctx context.Context, ns *Namespace, name, key string) (channel.StatePage, error) {
+	if err := (&EntryRequest{Key: key}).check(); err != nil {
+		return channel.StatePage{}, err
+	}
+	return h.engine.Snapshot(ctx, &channel.SnapshotRequest{Channel: name, Policy: ns.Policy, Key: key})
+}
+
+// mayRead returns the namespace of a state channel that the session may read:
+// that is for those who may subscribe.
+func (s *Session) mayRead(name string) (*Namespace, error) {
+	ns, err := s.hub.namespaceOfState(name)
+	if err != nil || s.subscription(name) != nil && !s.closed() {
+		return ns, err
+	}
+	return ns, s.may(auth.VerbSubscribe, ns, name, false)
+}
+
+// Entry returns the entry of a key, none where there is no item in the page.
+func (s *Session) Entry(ctx context.Context, name, key string) (channel.StatePage, error) {
+	ns, err := s.mayRead(name)
+	if err != nil {
+		return channel.StatePage{}, err
+	}
+	page, err := s.hub.entry(ctx, ns, name, key)
+	page.Items = matching(s.Filter(name), page.Items)
+	return page, err
+}
+
+// Entry returns the entry of a key, none where there is no item in the page.
+func (h *Hub) Entry(ctx context.Context, name, key string) (channel.StatePage, error) {
+	ns, err := h.namespaceOfState(name)
+	if err != nil {
+		return channel.StatePage{}, err
+	}
+	return h.entry(ctx, ns, name, key)
+}
+
+// ListRequest asks for a page of entries, each page as it is at its moment.
+type ListRequest struct {
+	Channel string
+	// Cursor is "" for the first page, then the Next of the page before.
+	Cursor string
+	// Limit is how many at most, 0 for DefaultStatePage; it is cut to
+	// Limits.HistoryRead.
+	Limit int
+	// Scored reads by score, where the namespace keeps that order, and
+	// Descending from the highest.
+	Scored, Descending bool
+}
+
+// Entries returns a page of entries. By score a session reads only what it is
+// subscribed to.
+func (s *Session) Entries(ctx context.Context, r ListRequest) (channel.StatePage, error) {
+	ns, err := s.mayRead(r.Channel)
+	if err != nil {
+		return channel.StatePage{}, err
+	}
+	if r.Scored && s.subscription(r.Channel) == nil {
+		return channel.StatePage{}, channel.ErrNotSubscribed.With("entries in order of their score are listed for subscribers")
+	}
+	page, err := s.hub.list(ctx, ns, &r)
+	page.Items = matching(s.Filter(r.Channel), page.Items)
+	return page, err
+}
+
+// Entries returns a page of entries.
+func (h *Hub) Entries(ctx context.Context, r ListRequest) (channel.StatePage, error) {
+	ns, err := h.namespaceOfState(r.Channel)
+	if err != nil {
+		return channel.StatePage{}, err
+	}
+	return h.list(ctx, ns, &r)
+}
+
+func (h *Hub) list(ctx context.Context, ns *Namespace, r *ListRequest) (channel.StatePage, error) {
+	if r.Limit <= 0 {
+		r.Limit = DefaultStatePage
+	}
+	r.Limit = min(r.Limit, h.opts.Limits.HistoryRead)
+	switch {
+	case r.Scored:
+		return h.listScored(ctx, ns, r)
+	case r.Descending:
+		return channel.StatePage{}, channel.ErrBadRequest.With("entries in order of their keys are listed upwards only")
+	}
+	page, err := h.engine.Snapshot(ctx, &channel.SnapshotRequest{Channel: r.Channel, Policy: ns.Policy, Cursor: r.Cursor, Limit: r.Limit})
+	return h.cutPage(ctx, ns, r, page, err)
+}
+
+// cutPage has a page hold no more bytes than one answer may.
+func (h *Hub) cutPage(ctx context.Context, ns *Namespace, r *ListRequest, page channel.StatePage, err error) (channel.StatePage, error) {
+	if err != nil {
+		return page, err
+	}
+	if fit := fitting(page.Items); len(fit) < len(page.Items) {
+		// The cursor behind what fits is the engine's to give.
+		return h.engine.Snapshot(ctx, &channel.SnapshotRequest{Channel: r.Channel, Policy: ns.Policy, Cursor: r.Cursor, Limit: len(fit)})
+	}
+	return page, nil
+}
