@@ -102,6 +102,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	case err != nil || version < 5 || version > 7:
 		code, text = codeUnsupported, "this server speaks version 7 of the protocol"
 	}
+	at := auth.AddressOf(r)
 	return d.sockets.Serve(w, r, &socket.Opening{
 		Limit: d.hub.Limits().MessageBytes + maxSlack, Room: d.hub.Room,
 		Open: func(conn socket.Conn) (socket.Dialogue, bool) {
@@ -109,7 +110,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 				d.metrics.Refused.Inc()
 				return refuse(conn, code, text)
 			}
-			return d.open(conn)
+			return d.open(conn, at)
 		},
 	})
 }
@@ -122,9 +123,9 @@ func refuse(conn socket.Conn, code int, text string) (socket.Dialogue, bool) {
 }
 
 // open begins a session over conn.
-func (d *Door) open(conn socket.Conn) (socket.Dialogue, bool) {
+func (d *Door) open(conn socket.Conn, at auth.Addr) (socket.Dialogue, bool) {
 	c := newClient(d)
-	s, err := d.hub.Open(hub.SessionOptions{Conn: conn, Form: c, Private: true, Pongs: true})
+	s, err := d.hub.Open(hub.SessionOptions{Conn: conn, Form: c, Private: true, Pongs: true, Address: at})
 	if err != nil {
 		return refuse(conn, codeOverCapacity, channel.Public(err).Message)
 	}
@@ -135,6 +136,7 @@ func (d *Door) open(conn socket.Conn) (socket.Dialogue, bool) {
 		"socket_id": c.socketID, "activity_timeout": activityTimeout,
 	}))
 	if err := s.Connect(&d.nobody); err != nil {
+		s.Close(conversation.AsDisconnect(err))
 		return c, false
 	}
 	return c, true
