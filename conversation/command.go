@@ -23,6 +23,9 @@ func (c *Conversation) command(cmd *protocol.Command) error {
 		return hub.DisconnectBadRequest
 	}
 	c.host.opts.Metrics.Command(method).Inc()
+	if c.session.Tailed() {
+		c.session.Heard(describe(method, cmd), cmd.SizeCF())
+	}
 	if !c.session.Admit() {
 		return c.tooMany(cmd.Id)
 	}

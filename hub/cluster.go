@@ -107,6 +107,7 @@ func newCluster(h *Hub, bus channel.Bus) *cluster {
 	if h.bans != nil {
 		bus.Answer(topicBans, h.bans.answer)
 	}
+	bus.Answer(topicTail, c.answerTail)
 	return c
 }
 

@@ -10,6 +10,9 @@ import (
 // MaxDeparted is how many sessions that left are remembered.
 const MaxDeparted = maxDeparted
 
+// MaxTails is how many clients of a node may be listened to.
+const MaxTails = maxTails
+
 // SkipTrace skips the offsets up to last that leave reports, and says of some
 // whether they were, in the words of the verdict.
 func SkipTrace(last uint64, leave func(uint64) bool, ask ...uint64) []string {

@@ -27,6 +27,7 @@ type Hub struct {
 	// departed is who left last.
 	departed departed
 	bans     *bans // nil where nobody is ever kept out
+	tails    tails
 
 	nextShard   atomic.Uint32
 	topicIDs    atomic.Int64

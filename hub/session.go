@@ -62,6 +62,8 @@ type Session struct {
 	out   output
 	clock clock
 	trail *trail
+	// tail is for who listens to it; nil for nobody.
+	tail  atomic.Pointer[tail]
 	timer wheel.Timer[*Session]
 }
 

@@ -32,6 +32,7 @@ func (sh *shard) queue(s *Session, b []byte) {
 	if len(b) == 0 || o.closing || o.closed {
 		return
 	}
+	s.sent(b)
 	if o.first == nil {
 		o.first = b
 	} else {
@@ -195,6 +196,7 @@ func (sh *shard) end(s *Session, e *Event) {
 		return
 	}
 	bye := s.form.AppendEvent(nil, e)
+	s.sent(bye)
 	o.closing = true
 	if s.trail != nil {
 		s.trail.code, s.trail.reason = e.Code, e.Reason
@@ -220,6 +222,9 @@ func (sh *shard) shut(s *Session) {
 	}
 	sh.wheel.Cancel(&s.timer)
 	sh.remember(s)
+	if t := s.tail.Load(); t != nil {
+		s.unlisten(t)
+	}
 	*o = output{closing: true, closed: true, dirty: o.dirty}
 	s.conn.Close()
 	sh.hub.clients.gone()

@@ -263,6 +263,7 @@ func TestEveryLabelIsBounded(t *testing.T) {
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
 		"revoke", "block", "unblock", "blocks",
+		"explain", "tail",
 	} {
 		m.API(method).Requests.Inc()
 	}

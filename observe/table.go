@@ -217,6 +217,8 @@ const (
 	// that is away, and was given up because too much is.
 	LimitHeldOperations = "held_operations"
 
+	// LimitTails counts clients that could not be listened to.
+	LimitTails = "tails"
 	// LimitPacedKeys counts conflated subscriptions that had more keys waiting
 	// than they may.
 	LimitPacedKeys = "paced_keys"
@@ -226,7 +228,7 @@ const (
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
-		LimitHeldOperations + ", " + LimitPacedKeys + ", " + quotaLimitNames +
+		LimitHeldOperations + ", " + LimitTails + ", " + LimitPacedKeys + ", " + quotaLimitNames +
 		", " + patternLimitNames +
 		", " + hookLimitNames +
 		", " + filterLimitNames +
@@ -248,6 +250,7 @@ func apiMethods() []string {
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
 		"revoke", "block", "unblock", "blocks",
+		"explain", "tail",
 	}
 }
 

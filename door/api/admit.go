@@ -30,6 +30,9 @@ func (d *Door) admit(w http.ResponseWriter, r *http.Request, name string) (metho
 	if !ok {
 		return method{}, http.StatusNotFound, d.noMethod(name)
 	}
+	if isRead(name, r) {
+		return m, http.StatusOK, nil
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return method{}, http.StatusMethodNotAllowed, channel.ErrBadRequest.With("use POST, not " + cut(r.Method))

@@ -95,7 +95,13 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, name string) answe
 		return refusal(http.StatusServiceUnavailable, err)
 	}
 	defer leave()
-	body, status, err := d.read(w, r)
+	var body []byte
+	if isRead(name, r) {
+		body, err = fromQuery(&m, r)
+		status = http.StatusBadRequest
+	} else {
+		body, status, err = d.read(w, r)
+	}
 	if err != nil {
 		return refusal(status, err)
 	}

@@ -44,6 +44,8 @@ func newMethods() map[string]method {
 		"block":          methodOf((*call).block, (*blockRequest).check),
 		"unblock":        methodOf((*call).unblock, (*unblockRequest).check),
 		"blocks":         methodOf((*call).blocks),
+		"explain":        methodOf((*call).explain),
+		"tail":           methodOf((*call).tail),
 	}
 	m["batch"] = newBatch(maps.Clone(m))
 	return m

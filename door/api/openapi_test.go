@@ -201,7 +201,7 @@ func TestOpenAPIErrors(t *testing.T) {
 			"404": func() (*api.Door, *http.Request) { return off, request(method, "{}") },
 			"405": func() (*api.Door, *http.Request) {
 				req := request(method, "")
-				req.Method = http.MethodGet
+				req.Method = http.MethodPut
 				return r.door, req
 			},
 			"413": func() (*api.Door, *http.Request) { return r.door, request(method, full) },

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"myelin/channel"
+	"myelin/hub"
+)
+
+type explainRequest struct {
+	Channel string `json:"channel"`
+	Offset  uint64 `json:"offset"`
+	Epoch   string `json:"epoch"`
+	Client  string `json:"client"`
+	User    string `json:"user"`
+}
+
+type explainResult struct {
+	Published *explainedPublication `json:"published"`
+	Offset    uint64                `json:"offset"`
+	Epoch     string                `json:"epoch"`
+	Clients   []finding             `json:"clients,omitempty"`
+	Nodes     []reach               `json:"nodes,omitempty"`
+}
+
+// explainedPublication is what is kept of the publication asked about.
+type explainedPublication struct {
+	Time int64             `json:"time"`
+	Size int               `json:"size"`
+	Key  string            `json:"key,omitempty"`
+	Tags map[string]string `json:"tags,omitempty"`
+	Info *clientInfo       `json:"info,omitempty"`
+}
+
+type finding struct {
+	Verdict string       `json:"verdict"`
+	Reason  string       `json:"reason"`
+	Known   *hub.Account `json:"known,omitempty"`
+}
+
+type reach struct {
+	Node        string `json:"node"`
+	Subscribers int    `json:"subscribers"`
+	Reached     int    `json:"reached"`
+	Silent      bool   `json:"silent,omitempty"`
+}
+
+// explain says what became of a publication.
+func (c *call) explain(ctx context.Context, r *explainRequest) (any, error) {
+	e, err := c.door.opts.Hub.Explain(ctx, &hub.ExplainRequest{
+		Channel: r.Channel, At: channel.Position{Epoch: r.Epoch, Offset: r.Offset}, Client: r.Client, User: r.User,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &explainResult{Offset: e.Top.Offset, Epoch: e.Top.Epoch}
+	if p := e.Pub; p != nil {
+		out.Published = &explainedPublication{Time: p.Time, Size: len(p.Data), Key: p.Key, Tags: p.Tags, Info: infoOf(p.Info)}
+	}
+	for _, f := range e.Clients {
+		out.Clients = append(out.Clients, finding{Verdict: string(f.Verdict), Reason: f.Reason, Known: f.Account})
+	}
+	for _, n := range e.Nodes {
+		out.Nodes = append(out.Nodes, reach(n))
+	}
+	return out, nil
+}
+
+type tailRequest struct {
+	Client string `json:"client"`
+	After  uint64 `json:"after"`
+}
+
+// tail tells what is exchanged with one client.
+func (c *call) tail(ctx context.Context, r *tailRequest) (any, error) {
+	return c.door.opts.Hub.Tail(ctx, r.Client, r.After)
+}
+
+// fromQuery makes the body of a request of its query. Each field stands once.
+func fromQuery(m *method, r *http.Request) ([]byte, error) {
+	body := make(map[string]any)
+	for name, values := range r.URL.Query() {
+		field := m.shape.fields[name]
+		switch {
+		case len(values) != 1:
+			return nil, channel.ErrBadRequest.With(cut(name) + " stands more than once")
+		case field == nil || field.kind == kindText:
+			body[name] = values[0]
+		default:
+			body[name] = json.RawMessage(values[0])
+		}
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, channel.ErrBadRequest.With("a field of the query is neither text nor JSON")
+	}
+	return b, checkJSON(b)
+}
+
+// isRead reports whether a request asks by GET, with its fields in the query,
+// for the one method that people type into a browser.
+func isRead(name string, r *http.Request) bool {
+	return r.Method == http.MethodGet && name == "explain"
+}
