@@ -11,8 +11,8 @@ import (
 	"myelin/hub"
 )
 
-// texts returns what a page shows, with > for what was sent.
-func texts(p *hub.TailPage) string {
+// exchanged returns what a page shows, with > for what was sent.
+func exchanged(p *hub.TailPage) string {
 	var out []string
 	for _, e := range p.Entries {
 		sign := "<"
@@ -50,7 +50,7 @@ func TestTail(t *testing.T) {
 		s.publish("log:x", "hello")
 		s.settle()
 		page := s.tail(c.ID(), 0)
-		if got := texts(page); !strings.HasPrefix(got, "<7 publish log:x|>") || !strings.Contains(got, "hello") || page.Entries[0].Bytes != 40 {
+		if got := exchanged(page); !strings.HasPrefix(got, "<7 publish log:x|>") || !strings.Contains(got, "hello") || page.Entries[0].Bytes != 40 {
 			t.Errorf("%q", got)
 		}
 		last := page.Entries[len(page.Entries)-1].Seq
@@ -84,7 +84,7 @@ func TestTailEndsWithItsClient(t *testing.T) {
 		go func() { waiting <- a.tail(c.ID(), 0) }()
 		a.settle()
 		c.Close(hub.DisconnectForceNoReconnect)
-		if page := <-waiting; page.Node != "b" || !strings.Contains(texts(page), "3503") {
+		if page := <-waiting; page.Node != "b" || !strings.Contains(exchanged(page), "3503") {
 			t.Errorf("the end of a client is %+v", page)
 		}
 		if page := a.tail(c.ID(), 0); !page.Over {
