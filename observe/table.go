@@ -232,7 +232,8 @@ const (
 		", " + patternLimitNames +
 		", " + hookLimitNames +
 		", " + filterLimitNames +
-		", " + stateLimitNames
+		", " + stateLimitNames +
+		", " + doorLimitNames
 )
 
 // commandNames returns the commands of the client protocol.

@@ -328,7 +328,7 @@ func (d *Door) users(_ context.Context, r *http.Request, _ []byte) (any, error) 
 	case !n.presence():
 		return nil, channel.ErrBadRequest.With("users are those of presence channels")
 	}
-	there, err := d.hub.Presence(d.spaces.channel(n))
+	there, err := d.hub.PresenceUsers(d.spaces.channel(n))
 	if err != nil {
 		return nil, err
 	}

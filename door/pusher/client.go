@@ -13,6 +13,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/hub"
+	"myelin/observe"
 	"myelin/socket"
 )
 
@@ -25,7 +26,7 @@ type client struct {
 	mu struct {
 		sync.Mutex
 		// members is who is in the presence channels it is in, by channel.
-		members map[string]*members
+		members map[string]members
 		// user is who signed in, nil for nobody.
 		user *user
 		// allowance is when the next client event would be due, see admit.
@@ -167,7 +168,7 @@ func (c *client) trigger(m *message) error {
 	case !c.subscribed(c.door.spaces.channel(n)):
 		return rejected("subscribe to the channel first")
 	case !c.admit():
-		c.door.opts.Metrics.Limit("client_events").Inc()
+		c.door.opts.Metrics.Limit(observe.LimitClientEvents).Inc()
 		return rejected("more than " + strconv.Itoa(c.door.opts.ClientEvents) + " client events in a second")
 	}
 	raw := m.Data
@@ -225,17 +226,15 @@ func (c *client) AppendEvent(dst []byte, e *hub.Event) []byte {
 			return b // which nobody changes, see hub.Form
 		}
 		return append(dst, b...)
-	case hub.EventJoin:
-		if m := c.membersOf(e.Channel); m != nil && m.join(e.Info, c.door.opts.Members) {
+	case hub.EventUserJoin:
+		if c.membersOf(e.Channel).join(e.Info.User, maxMembers) {
 			return append(dst, system("pusher_internal:member_added", n, map[string]any{
-				"user_id": userOf(e.Info), "user_info": infoOf(e.Info),
+				"user_id": e.Info.User, "user_info": infoOf(e.Info),
 			})...)
 		}
-	case hub.EventLeave:
-		if m := c.membersOf(e.Channel); m != nil {
-			if user, last := m.leave(e.Info.Client); last {
-				return append(dst, system("pusher_internal:member_removed", n, map[string]any{"user_id": user})...)
-			}
+	case hub.EventUserLeave:
+		if c.membersOf(e.Channel).leave(e.Info.User) {
+			return append(dst, system("pusher_internal:member_removed", n, map[string]any{"user_id": e.Info.User})...)
 		}
 	case hub.EventUnsubscribed:
 		return append(dst, refusal(n, "Unsubscribed", e.Reason, int(e.Code))...)
@@ -245,7 +244,7 @@ func (c *client) AppendEvent(dst []byte, e *hub.Event) []byte {
 
 // membersOf returns who is in a presence channel. Only the session's shard
 // touches them once the subscription is live.
-func (c *client) membersOf(of string) *members {
+func (c *client) membersOf(of string) members {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mu.members[of]

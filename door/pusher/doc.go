@@ -30,7 +30,8 @@
 // cache channel.
 //
 // A member is added with the first of his connections and removed with the
-// last, as far as this connection can know; nobody hears of himself.
+// last, on all nodes; nobody hears of himself. Anonymous clients of other doors
+// are no members.
 //
 // Requests of the HTTP API are signed, at most 10 minutes old, and their bodies
 // are what was signed. They may be sent again within that time, as with Pusher.

@@ -10,6 +10,9 @@ const (
 	// events one request brings.
 	maxTrigger = 100
 	maxBatch   = 10
+	// maxMembers is how many members of a channel a connection remembers, where
+	// more come by other doors than pusher.presence_members lets in here.
+	maxMembers = 10_000
 	// maxListed is how many channels an answer lists.
 	maxListed = 1000
 	// maxSlack is what a message may hold beside its data.

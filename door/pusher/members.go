@@ -4,20 +4,41 @@ import (
 	"encoding/json"
 
 	"myelin/channel"
+	"myelin/hub"
 )
 
-// members is who is in a presence channel, as one connection has been told.
-type members struct {
-	clients map[string]string // whose a connection is
-	users   map[string]int    // how many connections a user has
+// members is who is in a presence channel, as one connection has been told: by
+// the answer to its subscription and by events, which may overlap. Nobody hears
+// of himself that way either.
+type members map[string]struct{}
+
+// newMembers returns those who are there.
+func newMembers(there []hub.PresentUser) members {
+	m := make(members, len(there))
+	for i := range there {
+		m[there[i].User] = struct{}{}
+	}
+	return m
 }
 
-// userOf returns the id under which Pusher knows a member.
-func userOf(i *channel.ClientInfo) string {
-	if i.User == "" {
-		return i.Client
+// join notes a user and reports whether that is news. Of more than most it is
+// told without a note.
+func (m members) join(user string, most int) bool {
+	// There is no note of a channel that the client has just left.
+	if _, known := m[user]; known || user == "" || m == nil {
+		return false
 	}
-	return i.User
+	if len(m) < most {
+		m[user] = struct{}{}
+	}
+	return true
+}
+
+// leave forgets a user and reports whether that is news.
+func (m members) leave(user string) bool {
+	_, known := m[user]
+	delete(m, user)
+	return known
 }
 
 // infoOf returns what a member shows of himself.
@@ -30,44 +51,6 @@ func infoOf(i *channel.ClientInfo) json.RawMessage {
 	return json.RawMessage("null")
 }
 
-// newMembers returns those who are there.
-func newMembers(there []*channel.ClientInfo) *members {
-	m := &members{clients: make(map[string]string, len(there)), users: make(map[string]int, len(there))}
-	for _, i := range there {
-		m.join(i, len(there))
-	}
-	return m
-}
-
-// join notes a connection and reports whether it is the first of its user. No
-// more than most are noted.
-func (m *members) join(i *channel.ClientInfo, most int) bool {
-	if _, ok := m.clients[i.Client]; ok {
-		return false
-	}
-	user := userOf(i)
-	if len(m.clients) < most {
-		m.clients[i.Client] = user
-		m.users[user]++
-		return m.users[user] == 1
-	}
-	return m.users[user] == 0
-}
-
-// leave forgets a connection and reports whether it was the last of its user.
-func (m *members) leave(client string) (user string, last bool) {
-	user, ok := m.clients[client]
-	if !ok {
-		return "", false
-	}
-	delete(m.clients, client)
-	if m.users[user]--; m.users[user] > 0 {
-		return user, false
-	}
-	delete(m.users, user)
-	return user, true
-}
-
 // presence is what a new subscriber is told of those who are there.
 type presence struct {
 	Presence struct {
@@ -77,14 +60,14 @@ type presence struct {
 	} `json:"presence"`
 }
 
-func newPresence(there []*channel.ClientInfo) *presence {
+func newPresence(there []hub.PresentUser) *presence {
 	p := new(presence)
 	p.Presence.IDs, p.Presence.Hash = []string{}, make(map[string]json.RawMessage, len(there))
-	for _, i := range there {
-		user := userOf(i)
-		if _, ok := p.Presence.Hash[user]; !ok {
-			p.Presence.IDs = append(p.Presence.IDs, user)
-			p.Presence.Hash[user] = infoOf(i)
+	for _, u := range there {
+		// Anonymous clients of other doors are members of no name.
+		if _, ok := p.Presence.Hash[u.User]; !ok && u.User != "" {
+			p.Presence.IDs = append(p.Presence.IDs, u.User)
+			p.Presence.Hash[u.User] = infoOf(u.Info)
 		}
 	}
 	p.Presence.Count = len(p.Presence.IDs)

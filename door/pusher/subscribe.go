@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"myelin/auth"
@@ -115,13 +116,20 @@ func (c *client) grant(r *subscribing, req *hub.SubscribeRequest) error {
 	if !r.Channel.presence() {
 		return nil
 	}
-	yes := true
+	ns, err := c.door.hub.Namespace(req.Channel)
+	if err != nil {
+		return err
+	}
+	if !ns.Presence || !ns.JoinLeave {
+		return channel.ErrNotAvailable.With("presence channels need presence and join_leave in namespace \"" + ns.Policy.Namespace + "\"")
+	}
 	id, info, err := who(r.Data, user)
 	if err != nil {
 		return err
 	}
-	req.As = id
-	req.Grant.SubOptions = auth.SubOptions{Info: info, Override: auth.Override{Presence: &yes, JoinLeave: &yes, ForcePushJoinLeave: &yes}}
+	yes := true
+	req.As, req.Users = id, true
+	req.Grant.SubOptions = auth.SubOptions{Info: info, Override: auth.Override{Presence: &yes, JoinLeave: &yes, ForcePushJoinLeave: &no}}
 	return nil
 }
 
@@ -157,19 +165,20 @@ func who(data *string, user *user) (id string, info json.RawMessage, err error) 
 func (c *client) reply(n name, req *hub.SubscribeRequest, sn *hub.Subscription) ([]byte, error) {
 	var data any = struct{}{}
 	if n.presence() {
-		there, err := c.door.hub.Presence(req.Channel)
+		there, err := c.door.hub.PresenceUsers(req.Channel)
 		if err != nil {
 			return nil, err
 		}
-		if len(there) >= c.door.opts.Members {
-			c.door.opts.Metrics.Limit("presence_members").Inc()
-			return nil, channel.ErrLimitExceeded.With("the channel has all the members it may have (pusher.presence_members)")
+		if !slices.ContainsFunc(there, func(u hub.PresentUser) bool { return u.User == req.As }) {
+			if len(there) >= c.door.opts.Members {
+				c.door.opts.Metrics.Limit(observe.LimitPresenceMembers).Inc()
+				return nil, channel.ErrLimitExceeded.With("the channel has all the members it may have (pusher.presence_members)")
+			}
+			there = append(there, hub.PresentUser{User: req.As, Info: &channel.ClientInfo{ChanInfo: req.Grant.Info}})
 		}
-		self := &channel.ClientInfo{User: req.As, Client: c.session.ID(), ChanInfo: req.Grant.Info}
-		there = append(there, self)
 		c.mu.Lock()
 		if c.mu.members == nil {
-			c.mu.members = make(map[string]*members)
+			c.mu.members = make(map[string]members)
 		}
 		c.mu.members[req.Channel] = newMembers(there)
 		c.mu.Unlock()
