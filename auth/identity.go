@@ -127,6 +127,19 @@ func (id *Identity) Filter(channel string) *filter.Filter {
 	return f
 }
 
+// Filters reports whether there is any channel that Filter is about.
+func (id *Identity) Filters() bool {
+	if id == nil {
+		return false
+	}
+	for _, o := range id.Subs {
+		if o.Filter != nil {
+			return true
+		}
+	}
+	return slices.ContainsFunc(id.Caps, func(c Capability) bool { return c.Filter != nil })
+}
+
 func (c *Capability) names(channel string) bool {
 	if c.Match != MatchWildcard {
 		return slices.Contains(c.Channels, channel)

@@ -104,6 +104,7 @@ type Namespace struct {
 
 	Subscribe    []string `yaml:"subscribe" default:"user" enum:"anonymous|user|token|nobody" doc:"Who may subscribe."`
 	Publish      []string `yaml:"publish" default:"nobody" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may publish. The HTTP API always may."`
+	Patterns     []string `yaml:"subscribe_patterns" default:"nobody" enum:"anonymous|user|token|nobody" doc:"Which clients may subscribe to patterns such as chat:*.news or chat:**. Of the channels that match they get those that subscribe lets them have. nobody: there are no patterns, and * is a character like others."`
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
@@ -141,6 +142,8 @@ type Limits struct {
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
 	FilterNodes           int  `yaml:"filter_nodes" default:"64" min:"1" max:"128" doc:"Comparisons and operators in the tag filter of a subscription."`
 	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer."`
+	PatternsPerConnection int  `yaml:"patterns_per_connection" default:"32" min:"1" max:"10000" doc:"Subscriptions of one connection that are patterns."`
+	Patterns              int  `yaml:"patterns" default:"100000" min:"1" max:"10000000" doc:"Different patterns that clients of this server are subscribed to."`
 
 	PerUser PerUser `yaml:"per_user" doc:"What one user may use, whatever its connections. Clients without a user id are not concerned. See [limits](limits.md)."`
 }
@@ -196,6 +199,7 @@ func (n Namespace) dev() Namespace {
 	n.Subscribe = []string{"anonymous"}
 	n.Publish = []string{"anonymous"}
 	n.ReadPresence = []string{"anonymous"}
+	n.Patterns = []string{"anonymous"}
 	n.ReadHistory = []string{"anonymous"}
 	return n
 }

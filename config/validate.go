@@ -252,6 +252,7 @@ func checkNobody(n Namespace, report func(*fault, ...string)) {
 	}{
 		{"subscribe", n.Subscribe},
 		{"publish", n.Publish},
+		{"subscribe_patterns", n.Patterns},
 		{"read_presence", n.ReadPresence},
 		{"read_history", n.ReadHistory},
 	}

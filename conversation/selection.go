@@ -102,7 +102,11 @@ func addressed(e *hub.Event, p *protocol.Push) *protocol.Push {
 // news returns the publication of an event as the wire shows it.
 func (w *Wire) news(e *hub.Event) *protocol.Publication {
 	if !e.Delta {
-		return w.publication(e.Pub, e.Recoverable)
+		out := w.publication(e.Pub, e.Recoverable)
+		if e.Pub.Channel != e.Channel {
+			out.Channel = e.Pub.Channel // of those that a pattern matches
+		}
+		return out
 	}
 	out, saved := w.patch(e.Pub, e.Base, e.Recoverable)
 	e.Saved = saved

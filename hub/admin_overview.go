@@ -53,7 +53,7 @@ func (h *Hub) subscribed(pattern string) func(yield func(string, int) bool) {
 	return func(yield func(string, int) bool) {
 		for i := range h.topics.stripes {
 			for _, t := range h.topics.stripes[i].all() {
-				if pattern != "" && !auth.MatchChannel(pattern, t.name) {
+				if t.ns.spaces != nil || pattern != "" && !auth.MatchChannel(pattern, t.name) {
 					continue
 				}
 				// None: it is being opened or closed.

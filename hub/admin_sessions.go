@@ -37,7 +37,7 @@ func (h *Hub) Subscribe(ctx context.Context, to Target, r SubscribeRequest) (int
 
 // subscribeHere is Subscribe for the sessions of this node.
 func (h *Hub) subscribeHere(ctx context.Context, to Target, r SubscribeRequest) (int, error) {
-	ns, err := h.Namespace(r.Channel)
+	ns, err := h.Place(r.Channel)
 	if err != nil {
 		return 0, err
 	}

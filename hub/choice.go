@@ -65,6 +65,7 @@ func (s *Session) filterLocked(sb *sub, name string) *filter.Filter {
 // because its client takes patches.
 func (s *Session) refilterLocked(sb *sub) (patched bool) {
 	f := s.filterLocked(sb, sb.name)
+	s.rejudgeLocked(sb)
 	if sb.choice == nil {
 		if f == nil {
 			return false

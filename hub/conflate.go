@@ -14,10 +14,19 @@ type conflation struct {
 	index map[string]int
 }
 
+// key is what the newest delivery of is kept: of a pattern's, those of each
+// channel apart.
+func (d *delivery) key() string {
+	if d.event.order == 0 {
+		return d.event.Pub.Key
+	}
+	return d.event.Pub.Channel + "\x00" + d.event.Pub.Key
+}
+
 // put adds a delivery of a publication and returns the one whose place it took,
 // nil where it took none.
 func (c *conflation) put(d *delivery) (replaced *delivery) {
-	key := d.event.Pub.Key
+	key := d.key()
 	if i, known := c.index[key]; known {
 		replaced = c.list[i]
 		if i == len(c.list)-1 {
@@ -42,7 +51,7 @@ func (c *conflation) compact() {
 	kept := c.list[:0]
 	for _, d := range c.list {
 		if d != nil {
-			c.index[d.event.Pub.Key] = len(kept)
+			c.index[d.key()] = len(kept)
 			kept = append(kept, d)
 		}
 	}

@@ -66,8 +66,13 @@ const (
 
 // Event is one thing that a session is told.
 type Event struct {
-	Kind        EventKind
-	Channel     string
+	Kind EventKind
+	// Channel is what the session subscribed to. Of a pattern it is the pattern,
+	// and Pub says which channel it was published on.
+	Channel string
+	// order takes the place of the publication's offset where publications of
+	// several channels come to one subscription; 0 elsewhere.
+	order       uint64
 	Pub         *channel.Publication
 	Info        *channel.ClientInfo
 	Position    channel.Position

@@ -24,6 +24,8 @@ type Hub struct {
 	began   time.Time
 	clients registry
 	quotas  *quotas
+	// patterns is nil where no namespace has any.
+	patterns *patterns
 	// departed is who left last.
 	departed departed
 	bans     *bans // nil where nobody is ever kept out
@@ -58,6 +60,7 @@ func New(o Options) *Hub {
 	h.clients.init()
 	h.quotas = newQuotas(h)
 	h.bans = newBans(h, o.Bans)
+	h.patterns = newPatterns(h)
 	if o.Lifecycle != nil {
 		h.life = newLifecycle(h, *o.Lifecycle)
 	}
@@ -98,6 +101,9 @@ func (h *Hub) Namespace(name string) (*Namespace, error) {
 	}
 	ns := channel.Namespace(name)
 	if n, ok := h.opts.Namespaces[ns]; ok {
+		if h.patterns.claims(n, name) {
+			return nil, errPattern(name)
+		}
 		return n, nil
 	}
 	return nil, channel.ErrUnknownChannel.With("namespace \"" + ns + "\" is not configured")

@@ -115,6 +115,11 @@ type Namespace struct {
 	// Recover makes every subscription recoverable; without it the client has
 	// to ask. It needs a policy that keeps history.
 	Recover bool
+	// Patterns is who may subscribe to patterns of its channels; nobody means
+	// that there are none, and "*" is a character like others. What a
+	// subscription then brings is what its session may subscribe to, channel by
+	// channel.
+	Patterns auth.WhoSet
 	// Gate keeps the channels; nil for those that clients publish on.
 	Gate Gate
 	// Delta lets clients have patches in place of whole publications.
@@ -135,6 +140,9 @@ type Namespace struct {
 	// Limits.MessageBytes; 0 is no other limit.
 	MessageBytes int
 
+	// spaces are the namespaces that the pattern of a topic reaches. They are
+	// those of the namespaces that patterns have in place of the real ones.
+	spaces []*patternSpace
 	// life: the lifecycle tells of its channels.
 	life    bool
 	metrics *observe.Namespace
@@ -164,6 +172,10 @@ type Limits struct {
 	// StateBytes is how much the entries of the state channels with subscribers
 	// may take on this node, 1 GiB. What is beyond cannot be subscribed to.
 	StateBytes int64
+	// PatternsPerConnection, 32, and Patterns, 100,000 different ones on this
+	// node.
+	PatternsPerConnection int
+	Patterns              int
 	// RemoteMembers is how many members of other nodes are kept, 1,000,000.
 	// Where there are more, presence answers with an error.
 	RemoteMembers int
@@ -187,6 +199,8 @@ func (l Limits) withDefaults() Limits {
 	if l.StateBytes <= 0 {
 		l.StateBytes = 1 << 30
 	}
+	def(&l.PatternsPerConnection, 32)
+	def(&l.Patterns, 100_000)
 	return l
 }
 

@@ -65,6 +65,9 @@ type Session struct {
 	// tail is for who listens to it; nil for nobody.
 	tail  atomic.Pointer[tail]
 	timer wheel.Timer[*Session]
+	// verdicts is there for those with a pattern whose channels they may not
+	// all have.
+	verdicts *verdicts
 }
 
 type sessionState uint8

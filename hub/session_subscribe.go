@@ -44,6 +44,8 @@ type sub struct {
 	// keeps it. Under topic.mu.
 	joined bool
 	entry  roster.Place
+	// pattern: it is to a pattern. whole: the server gave it all of that.
+	pattern, whole bool
 	// choice is what it chose and may not choose; nil for nothing. Under
 	// session.mu.
 	choice *choice
@@ -56,9 +58,11 @@ type sub struct {
 	// delta: it gets patches. based: its client has the publication at last.
 	// numeric: its client knows the channel by an id.
 	delta, based, numeric bool
-	filter                *filter.Filter // nil for all
-	index                 int            // place in its list
-	last                  uint64         // offset of the newest publication handed over
+	// judged: what it may have goes by the channel that its pattern matches.
+	judged bool
+	filter *filter.Filter // nil for all
+	index  int            // place in its list
+	last   uint64         // offset of the newest publication handed over
 	// from and epoch are where it began. It ends when the epoch does.
 	from  uint64
 	epoch string
@@ -147,7 +151,7 @@ type Subscription struct {
 // Subscribe joins a channel. From its return on, everything published is held
 // back for the session until Live.
 func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscription, error) {
-	ns, err := s.hub.Namespace(r.Channel)
+	ns, err := s.hub.Place(r.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -251,6 +255,9 @@ func (s *Session) claim(sb *sub, ns *Namespace, r *SubscribeRequest) error {
 	}
 	if s.mu.subs.get(sb.name) != nil {
 		return errSubscribed()
+	}
+	if err := s.claimPatternLocked(sb, ns, r); err != nil {
+		return err
 	}
 	if most := s.maxSubsLocked(); len(s.mu.subs.list) >= most {
 		s.hub.opts.Metrics.Limit("channels_per_connection").Inc()

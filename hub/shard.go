@@ -27,6 +27,7 @@ const (
 	msgWritable                    // session's connection takes bytes again
 	msgClose                       // session ends: say why, flush, close
 	msgCall                        // call a function
+	msgJudge                       // what a pattern brings is to be judged, or not any more
 	msgStop                        // shard ends
 )
 
@@ -204,6 +205,8 @@ func (s *shard) handle(m *message) {
 		s.end(m.session, m.event)
 	case msgCall:
 		m.call()
+	case msgJudge:
+		s.rejudge(m.sub, m.offset == 1)
 	case msgStop:
 		s.stopped = true
 	}

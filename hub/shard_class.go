@@ -147,7 +147,7 @@ func (p *part) enlist(sb *sub) {
 	switch {
 	case sb.pace != nil:
 		add(&p.paced, sb)
-	case sb.session.private:
+	case sb.session.private || sb.judged:
 		add(&p.private, sb)
 	default:
 		l := p.open(sb.class(), sb.filter)
@@ -163,7 +163,7 @@ func (p *part) delist(sb *sub) {
 	switch {
 	case sb.pace != nil:
 		remove(&p.paced, sb)
-	case sb.session.private:
+	case sb.session.private || sb.judged:
 		remove(&p.private, sb)
 	default:
 		l := p.find(sb.class())
@@ -199,7 +199,7 @@ func (p *part) wanted(l *classList) []*delivery {
 func newestOf(batch []*delivery) uint64 {
 	for i := len(batch) - 1; i >= 0; i-- {
 		if batch[i].event.Kind == EventPublication {
-			return batch[i].event.Pub.Offset
+			return batch[i].event.offset()
 		}
 	}
 	return 0

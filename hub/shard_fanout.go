@@ -188,7 +188,7 @@ func span(run []*delivery) (first, last uint64) {
 	if run[0].event.Kind != EventPublication {
 		return 0, 0
 	}
-	return run[0].event.Pub.Offset, run[len(run)-1].event.Pub.Offset
+	return run[0].event.offset(), run[len(run)-1].event.offset()
 }
 
 // each hands over what one subscription has not seen yet and wants, and
@@ -235,11 +235,11 @@ func (s *shard) one(sb *sub, d *delivery, v view) {
 func (sb *sub) wants(e *Event) bool {
 	switch e.Kind {
 	case EventPublication:
-		if e.Pub.Offset <= sb.last {
+		if e.offset() <= sb.last {
 			return false
 		}
-		sb.last = e.Pub.Offset
-		if sb.filter.Match(e.Pub.Tags) {
+		sb.last = e.offset()
+		if sb.filter.Match(e.Pub.Tags) && (!sb.judged || sb.lets(e.Pub)) {
 			return true
 		}
 		sb.pass(e)

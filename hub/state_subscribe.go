@@ -116,6 +116,8 @@ func (s *Session) mayJoin(ctx context.Context, ns *Namespace, r *SubscribeReques
 		return ns.Gate.Enter(ctx, s, r.Channel, r.Granted || r.Grant != nil)
 	case r.Granted:
 		return nil
+	case ns.spaces != nil:
+		return s.mayMatch(ns, r)
 	}
 	return s.may(auth.VerbSubscribe, ns, r.Channel, r.Grant != nil)
 }

@@ -197,7 +197,11 @@ func (h *Hub) release(t *topic) {
 	st.mu.Unlock()
 
 	t.dropState()
-	h.engine.Unsubscribe(t.name)
+	if t.ns.spaces != nil {
+		t.closePattern()
+	} else {
+		h.engine.Unsubscribe(t.name)
+	}
 	st.mu.Lock()
 	st.endLocked(t.name, nil)
 	st.mu.Unlock()
@@ -207,6 +211,9 @@ func (h *Hub) release(t *topic) {
 // open begins the engine's feed. What the feed brought before the engine
 // answered is sorted in here.
 func (t *topic) open(ctx context.Context) error {
+	if t.ns.spaces != nil {
+		return t.openPattern(ctx)
+	}
 	top, err := t.hub.engine.Subscribe(ctx, t.name, t.ns.Policy)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -282,7 +289,7 @@ func (t *topic) publishLocked(p *channel.Publication) {
 // Deliver takes one publication from the engine.
 func (h *Hub) Deliver(p *channel.Publication) {
 	t := h.topics.get(p.Channel)
-	if t == nil {
+	if t == nil || t.ns.spaces != nil {
 		return
 	}
 	t.mu.Lock()
@@ -310,7 +317,7 @@ func (h *Hub) Deliver(p *channel.Publication) {
 // Lost takes word from the engine that its feed of a channel may have holes.
 func (h *Hub) Lost(name string) {
 	t := h.topics.get(name)
-	if t == nil {
+	if t == nil || t.ns.spaces != nil {
 		return
 	}
 	t.mu.Lock()

@@ -104,6 +104,7 @@ func (s *Server) newHub() *hub.Hub {
 		Limits: hub.Limits{
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
+			PatternsPerConnection: l.PatternsPerConnection, Patterns: l.Patterns,
 			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, PerUser: perUser(l.PerUser),
 		},
 	}
@@ -116,6 +117,7 @@ func (s *Server) newHub() *hub.Hub {
 // namespace translates one namespace.
 func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Namespace, error) {
 	var rules auth.Rules
+	var patterns auth.WhoSet
 	for _, list := range []struct {
 		key   string
 		names []string
@@ -123,6 +125,7 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 	}{
 		{"subscribe", ns.Subscribe, &rules.Subscribe},
 		{"publish", ns.Publish, &rules.Publish},
+		{"subscribe_patterns", ns.Patterns, &patterns},
 		{"read_presence", ns.ReadPresence, &rules.Presence},
 		{"read_history", ns.ReadHistory, &rules.History},
 	} {
@@ -143,7 +146,7 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
-		JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
+		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
 		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }

@@ -29,7 +29,7 @@ func (c *call) subscribe(ctx context.Context, r *subscribeRequest) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	ns, err := c.door.opts.Hub.Namespace(r.Channel)
+	ns, err := c.door.opts.Hub.Place(r.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (c *call) unsubscribe(ctx context.Context, r *unsubscribeRequest) (any, err
 		return nil, err
 	}
 	if r.Channel != "" {
-		if _, err := c.door.opts.Hub.Namespace(r.Channel); err != nil {
+		if _, err := c.door.opts.Hub.Place(r.Channel); err != nil {
 			return nil, err
 		}
 	}
