@@ -44,6 +44,7 @@ type Config struct {
 	Cluster    Cluster              `yaml:"cluster" doc:"The nodes that serve the same channels. Off while peers is empty. See [operating a cluster](cluster.md)."`
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"Policies, one for each set of channels. Channel chat:lobby is in namespace chat; a channel without a colon is in namespace default, which always exists. A channel of an unknown namespace is refused. A name is 1 to 64 letters, digits, - and _, and begins with a letter or digit."`
 	Pusher     Pusher               `yaml:"pusher" doc:"The door for clients and servers of the Pusher protocol. Off while there is no key. See [Pusher](pusher.md)."`
+	Consumers  Consumers            `yaml:"consumers" doc:"How many acknowledged consumers there may be. See [consumers](consumers.md)."`
 	Client     Client               `yaml:"client" doc:"The life of one client connection."`
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
 	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`
@@ -111,10 +112,12 @@ type Namespace struct {
 	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
 	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
 
-	PositionCheck Duration `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
-	Message       Size     `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`
-	Rate          Rate     `yaml:"rate" doc:"How much may be published. Beyond it a publish is refused with error 111, which says when to try again."`
-	DedupeWindow  Duration `yaml:"dedupe_window" default:"5m" min:"1s" max:"24h" doc:"How long a message id is remembered: the same id within it gives one publication and the same position."`
+	PositionCheck Duration           `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
+	Message       Size               `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`
+	Rate          Rate               `yaml:"rate" doc:"How much may be published. Beyond it a publish is refused with error 111, which says when to try again."`
+	Consumers     NamespaceConsumers `yaml:"consumers" doc:"Acknowledged consumers of the channels, which need history. See [consumers](consumers.md)."`
+
+	DedupeWindow Duration `yaml:"dedupe_window" default:"5m" min:"1s" max:"24h" doc:"How long a message id is remembered: the same id within it gives one publication and the same position."`
 }
 
 // History bounds what a channel keeps.

@@ -34,10 +34,12 @@ type request struct {
 	Seats []uint64 `json:"seats,omitempty"`
 	// Offsets of Epoch are acknowledged, or not, by the seat By; without it by
 	// one who has shown that they were delivered to him.
-	Epoch   string        `json:"epoch,omitempty"`
-	Offsets []uint64      `json:"offsets,omitempty"`
-	By      *uint64       `json:"by,omitempty"`
-	Delay   time.Duration `json:"delay,omitempty"`
+	Epoch   string   `json:"epoch,omitempty"`
+	Offsets []uint64 `json:"offsets,omitempty"`
+	By      *uint64  `json:"by,omitempty"`
+	// Anyway: it is an operator's word.
+	Anyway bool          `json:"anyway,omitempty"`
+	Delay  time.Duration `json:"delay,omitempty"`
 	// Settings are new ones; Next and Epoch where to go on from.
 	Settings *Settings `json:"settings,omitempty"`
 	Next     uint64    `json:"next,omitempty"`
@@ -165,7 +167,7 @@ func (w *worker) settle(r *request, now time.Time) (*answer, error) {
 		by = &seat{r.From.Node, r.From.Incarnation, *r.By}
 	}
 	for _, offset := range r.Offsets {
-		switch _, v := w.ledger.about(offset, by); v {
+		switch _, v := w.ledger.about(offset, by, r.Anyway); v {
 		case verdictNever:
 			w.count.Refused.Inc()
 			return nil, channel.ErrBadRequest.With(fmt.Sprintf("offset %d was never delivered", offset))
@@ -181,11 +183,11 @@ func (w *worker) settle(r *request, now time.Time) (*answer, error) {
 		var v verdict
 		switch r.Do {
 		case doAck:
-			v = w.ledger.ack(offset, by)
+			v = w.ledger.ack(offset, by, r.Anyway)
 		case doNack:
-			v = w.ledger.nack(offset, by, now.Add(r.Delay))
+			v = w.ledger.nack(offset, by, r.Anyway, now.Add(r.Delay))
 		default:
-			v = w.ledger.progress(offset, by, now)
+			v = w.ledger.progress(offset, by, r.Anyway, now)
 		}
 		if v == verdictDone {
 			out.Done++

@@ -216,7 +216,7 @@ func TestRestart(t *testing.T) {
 		r.stop()
 
 		next := newRig(t, r.engine, nil)
-		moved(t, r.engine, next)
+		moved(r.engine, next)
 		defer next.stop()
 		c = next.sits("ann", "w", "jobs:a")
 		again := c.gets("1#2 3#2 5#2 6#2")
@@ -233,12 +233,9 @@ func TestRestart(t *testing.T) {
 }
 
 // moved starts a node on an engine that another had.
-func moved(t *testing.T, e channel.Engine, r *rig) {
-	t.Helper()
+func moved(e channel.Engine, r *rig) {
 	redirect(e, r.hub)
-	if err := r.m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.m.Start()
 }
 
 func TestSeek(t *testing.T) {
@@ -402,7 +399,7 @@ func TestSettingsRefused(t *testing.T) {
 func TestTooManyConsumers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		small := newRig(t, r.engine, func(o *consumer.Options) { o.Limits = consumer.Limits{Consumers: 3, PerChannel: 2} })
-		moved(t, r.engine, small)
+		moved(r.engine, small)
 		defer small.stop()
 		create := func(name, source string) error {
 			_, err := small.m.Create(t.Context(), name, source, consumer.Settings{}, fresh)

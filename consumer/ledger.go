@@ -231,14 +231,16 @@ const (
 )
 
 // about returns the entry that a word about an offset is about. by is who
-// says it, nil for one who has shown that it was delivered to him.
-func (l *ledger) about(offset uint64, by *seat) (*entry, verdict) {
+// says it, nil for one who has shown that it was delivered to him. anyway is
+// for an operator, whose word counts before a delivery, too.
+func (l *ledger) about(offset uint64, by *seat, anyway bool) (*entry, verdict) {
 	e := l.get(offset)
 	switch {
 	case e == nil && (offset > l.next || offset == 0):
 		return nil, verdictNever
 	case e == nil:
 		return nil, verdictStale
+	case anyway:
 	case e.attempts == 0:
 		return nil, verdictNever
 	case by != nil && (e.holder == nil || e.holder.seat != *by):
@@ -248,8 +250,8 @@ func (l *ledger) about(offset uint64, by *seat) (*entry, verdict) {
 }
 
 // ack settles an offset.
-func (l *ledger) ack(offset uint64, by *seat) verdict {
-	e, v := l.about(offset, by)
+func (l *ledger) ack(offset uint64, by *seat, anyway bool) verdict {
+	e, v := l.about(offset, by, anyway)
 	if e != nil {
 		l.counts.Acked++
 		l.settle(e)
@@ -258,8 +260,8 @@ func (l *ledger) ack(offset uint64, by *seat) verdict {
 }
 
 // nack has an offset delivered again at a time.
-func (l *ledger) nack(offset uint64, by *seat, at time.Time) verdict {
-	e, v := l.about(offset, by)
+func (l *ledger) nack(offset uint64, by *seat, anyway bool, at time.Time) verdict {
+	e, v := l.about(offset, by, anyway)
 	if e != nil {
 		l.back(e, at)
 	}
@@ -267,8 +269,8 @@ func (l *ledger) nack(offset uint64, by *seat, at time.Time) verdict {
 }
 
 // progress gives the holder of an offset more time.
-func (l *ledger) progress(offset uint64, by *seat, now time.Time) verdict {
-	e, v := l.about(offset, by)
+func (l *ledger) progress(offset uint64, by *seat, anyway bool, now time.Time) verdict {
+	e, v := l.about(offset, by, anyway)
 	if e != nil && e.holder != nil {
 		e.due = now.Add(l.set.AckTimeout)
 	}

@@ -282,6 +282,36 @@ func (m *Manager) Delete(ctx context.Context, name, source string) error {
 	return err
 }
 
+// start is where a consumer begins that does not say.
+func (r *Rules) start() string {
+	if r.Start == "" {
+		return StartNew
+	}
+	return r.Start
+}
+
+// admit returns the rules for a consumer that a client may take part in.
+func (m *Manager) admit(s *hub.Session, name, source string) (*Rules, error) {
+	full, err := Channel(name, source)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := m.source(source)
+	if err != nil {
+		return nil, err
+	}
+	rules := m.opts.Rules[ns.Policy.Namespace]
+	id := s.Identity()
+	if id == nil {
+		return nil, channel.ErrUnauthorized.With("connect first")
+	}
+	if !may(id, full, name, source, ns, rules.Clients) {
+		return nil, channel.ErrPermissionDenied.With("this consumer is for a token with capability \"sub\" on \"" + full +
+			"\", or for those that consumers.clients of namespace \"" + ns.Policy.Namespace + "\" lets in")
+	}
+	return &rules, nil
+}
+
 // Enter lets those take a seat who may, and makes the consumer where there is
 // none yet.
 func (m *Manager) Enter(ctx context.Context, s *hub.Session, full string, granted bool) error {
@@ -289,28 +319,17 @@ func (m *Manager) Enter(ctx context.Context, s *hub.Session, full string, grante
 	if err != nil {
 		return err
 	}
-	ns, err := m.source(source)
-	if err != nil {
-		return err
-	}
-	rules := m.opts.Rules[ns.Policy.Namespace]
-	id := s.Identity()
-	if id == nil {
-		return channel.ErrUnauthorized.With("connect first")
-	}
-	if !granted && !may(id, full, name, source, ns, rules.Clients) {
-		return channel.ErrPermissionDenied.With("this consumer is for a token with capability \"sub\" on \"" + full +
-			"\", or for those that consumers.clients of namespace \"" + ns.Policy.Namespace + "\" lets in")
+	if !granted {
+		if _, err := m.admit(s, name, source); err != nil {
+			return err
+		}
 	}
 	if err := m.usable(); err != nil {
 		return err
 	}
 	if _, _, err = m.find(ctx, full); errors.Is(err, channel.ErrUnknownChannel) {
-		start := rules.Start
-		if start == "" {
-			start = StartNew
-		}
-		_, err = m.Create(ctx, name, source, rules.Settings, Start{At: start})
+		rules := m.opts.Rules[channel.Namespace(source)]
+		_, err = m.Create(ctx, name, source, rules.Settings, Start{At: rules.start()})
 	}
 	return err
 }
@@ -340,6 +359,8 @@ type Word struct {
 	Session           string
 	Consumer, Channel string
 	Offsets           []uint64
+	// Operator: it may say so about any offset that has been taken.
+	Operator bool
 }
 
 // Outcome is what a Word came to: Done were settled by it, Stale had been
@@ -368,7 +389,7 @@ func (m *Manager) Settle(ctx context.Context, word *Word) (*Outcome, error) {
 	case len(word.Tokens)+len(word.Offsets) == 0:
 		return nil, channel.ErrBadRequest.With("say which delivery: by the token in its tag " + TagAck + ", or by consumer, channel and offset")
 	}
-	requests, err := m.requests(word)
+	requests, err := m.requests(ctx, word)
 	if err != nil {
 		return nil, err
 	}
@@ -384,22 +405,31 @@ func (m *Manager) Settle(ctx context.Context, word *Word) (*Outcome, error) {
 }
 
 // requests sorts what is said by consumer.
-func (m *Manager) requests(word *Word) ([]*request, error) {
+func (m *Manager) requests(ctx context.Context, word *Word) ([]*request, error) {
 	var out []*request
 	if len(word.Offsets) > 0 {
 		full, err := Channel(word.Consumer, word.Channel)
 		if err != nil {
 			return nil, err
 		}
-		at, ok := m.seatOf(full, word.Session)
-		if !ok {
+		r := &request{Do: word.Do, Full: full, From: m.self, Offsets: word.Offsets, Delay: word.Delay, Anyway: word.Operator}
+		if at, ok := m.seatOf(full, word.Session); ok {
+			r.By = &at.id
+		} else if !word.Operator {
 			return nil, channel.ErrNotSubscribed.With("offsets are for who is subscribed to \"" + full + "\"; others use the token in the tag " + TagAck)
 		}
-		out = append(out, &request{Do: word.Do, Full: full, From: m.self, By: &at.id, Offsets: word.Offsets, Delay: word.Delay})
+		out = append(out, r)
+	}
+	if len(word.Tokens) == 0 {
+		return out, nil
+	}
+	key, err := m.signing(ctx)
+	if err != nil {
+		return nil, err
 	}
 	byName := make(map[string]*request)
 	for _, token := range word.Tokens {
-		t, err := verify(m.key, token)
+		t, err := verify(key, token)
 		if err != nil {
 			m.metrics.Consumers("other").Refused.Inc()
 			return nil, err

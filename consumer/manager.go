@@ -60,9 +60,8 @@ type Manager struct {
 	engine   channel.Engine
 	bus      channel.Bus // nil on a node alone
 	registry registry
-	// self is this run of this node, key what tokens are signed with.
+	// self is this run of this node.
 	self   owner
-	key    []byte
 	writes atomic.Uint64
 
 	ctx  context.Context
@@ -70,8 +69,10 @@ type Manager struct {
 
 	mu struct {
 		sync.Mutex
-		// ready: the engine has been started, and the key is there.
-		ready   bool
+		// ready: the engine has been started.
+		ready bool
+		// key is what tokens are signed with; nil before the first one.
+		key     []byte
 		closed  bool
 		workers map[string]*worker
 		// opening are the names that somebody is reading the record of.
@@ -115,22 +116,32 @@ func (m *Manager) Attach(h *hub.Hub) {
 }
 
 // Start takes up what nobody works, once the engine has been started.
-func (m *Manager) Start(ctx context.Context) error {
-	if !m.engine.Caps().State {
-		return nil
+func (m *Manager) Start() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.closed || m.mu.ready || !m.engine.Caps().State {
+		return
+	}
+	m.mu.ready = true
+	m.running.Go(m.keep)
+}
+
+// signing returns what tokens are signed with.
+func (m *Manager) signing(ctx context.Context) ([]byte, error) {
+	m.mu.Lock()
+	key := m.mu.key
+	m.mu.Unlock()
+	if key != nil {
+		return key, nil
 	}
 	key, err := m.registry.secret(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.mu.closed || m.mu.ready {
-		return nil
-	}
-	m.key, m.mu.ready = key, true
-	m.running.Go(m.keep)
-	return nil
+	m.mu.key = key
+	return key, nil
 }
 
 // Close gives all consumers back and returns when nothing is at work any more.
@@ -143,7 +154,7 @@ func (m *Manager) Close() {
 	m.running.Wait()
 }
 
-// Ready returns nil once there can be consumers.
+// usable returns nil while there can be consumers.
 func (m *Manager) usable() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -262,10 +273,15 @@ func (m *Manager) open(ctx context.Context, full string) (*worker, string, error
 		if m.alive(rec.Owner) {
 			return nil, rec.Owner.Node, nil
 		}
+		key, err := m.signing(ctx)
+		if err != nil {
+			return nil, "", err
+		}
 		w, err := newWorker(m, full, rec, at)
 		if err != nil {
 			return nil, "", err
 		}
+		w.key = key
 		err = w.write(ctx, m.self)
 		if errors.Is(err, channel.ErrConflict) || w.over {
 			continue

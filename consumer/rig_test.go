@@ -102,9 +102,7 @@ func (r *rig) start() *rig {
 	if err := r.engine.Start(r.t.Context(), r.hub); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.m.Start(r.t.Context()); err != nil {
-		r.t.Fatal(err)
-	}
+	r.m.Start()
 	return r
 }
 

@@ -39,6 +39,7 @@ type worker struct {
 	source string
 	ns     *hub.Namespace
 	count  *observe.Consumers
+	key    []byte
 
 	inbox struct {
 		sync.Mutex

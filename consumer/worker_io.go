@@ -166,7 +166,7 @@ func (w *worker) publication(e *entry) *channel.Publication {
 	p.Channel = w.full
 	p.Tags = make(map[string]string, len(e.pub.Tags)+3)
 	maps.Copy(p.Tags, e.pub.Tags)
-	p.Tags[TagAck] = sign(w.m.key, ticket{full: w.full, epoch: w.ledger.epoch, offset: e.offset})
+	p.Tags[TagAck] = sign(w.key, ticket{full: w.full, epoch: w.ledger.epoch, offset: e.offset})
 	p.Tags[TagAttempt] = strconv.Itoa(e.attempts)
 	p.Tags[TagOffset] = strconv.FormatUint(e.offset, 10)
 	return &p

@@ -25,6 +25,8 @@ type Options struct {
 	Anonymous bool
 	// Introspect lets clients list channels with rpc("myelin.channels").
 	Introspect bool
+	// Methods are rpc methods of other rooms, by name.
+	Methods map[string]func(context.Context, *hub.Session, []byte) (any, error)
 	// Version is what clients are told.
 	Version string
 	Metrics *observe.Metrics
@@ -54,6 +56,9 @@ func NewHost(ctx context.Context, o Options) *Host {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Host{opts: o, hub: o.Hub, ctx: ctx, nobody: auth.Identity{Anonymous: true}, rpcs: rpcs()}
+	for name, method := range o.Methods {
+		h.rpcs[name] = func(c *Conversation, b []byte) (any, error) { return method(h.ctx, c.session, b) }
+	}
 	h.mu.emulated = make(map[string]*Conversation)
 	if bus := o.Hub.Options().Bus; bus != nil {
 		bus.Answer(topicEmulate, h.answerEmulate)

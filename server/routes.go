@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 
 	"myelin/console"
+	"myelin/door/ack"
 	"myelin/door/api"
 	"myelin/door/emulation"
 	"myelin/door/httpstream"
@@ -27,9 +28,10 @@ func (s *Server) mainRoutes() http.Handler {
 		mux.Handle(path, s.guard(httpstream.New(httpstream.Options{Host: s.host, OneWay: oneWay, Metrics: s.metrics})))
 	}
 	mux.Handle("/emulation", s.guard(emulation.New(emulation.Options{Host: s.host, Node: s.hub.Node(), Metrics: s.metrics})))
+	mux.Handle("/consumer/ack", s.guard(ack.New(ack.Options{Consumers: s.consumers, Metrics: s.metrics})))
 	calls := s.guard(api.New(api.Options{
 		Hub: s.hub, Key: string(s.cfg.API.Key), Insecure: s.cfg.API.Insecure,
-		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
+		Consumers: s.consumers, Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
 	}))
 	mux.Handle(api.Prefix, calls)
 	mux.Handle("/api", calls)

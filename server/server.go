@@ -17,6 +17,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/config"
+	"myelin/consumer"
 	"myelin/conversation"
 	"myelin/hub"
 	"myelin/mesh"
@@ -64,8 +65,10 @@ type Server struct {
 	proxies  proxies
 	origins  *auth.Origins
 	hub      *hub.Hub
-	host     *conversation.Host
-	sockets  []interface{ Wait() }
+	// consumers are what is delivered until it is acknowledged.
+	consumers *consumer.Manager
+	host      *conversation.Host
+	sockets   []interface{ Wait() }
 
 	// ctx ends what the doors do, after the drain.
 	ctx  context.Context
@@ -119,6 +122,7 @@ func (s *Server) prepare() error {
 	if s.proxies, err = newProxies(c.TrustedProxies); err != nil {
 		return err
 	}
+	s.addConsumers()
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
@@ -138,9 +142,10 @@ func (s *Server) prepare() error {
 func (s *Server) assemble() {
 	c := s.cfg
 	s.hub = s.newHub()
+	s.consumers.Attach(s.hub)
 	s.host = conversation.NewHost(s.ctx, conversation.Options{
 		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
-		Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
+		Methods: s.consumers.RPCs(), Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
 	})
 	s.crowd = crowd{
 		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
@@ -270,6 +275,7 @@ func (s *Server) Run(ctx context.Context) error {
 // begin says that clients are served.
 func (s *Server) begin() {
 	s.hub.Begin()
+	s.consumers.Start()
 	s.health.Started()
 	close(s.started)
 	s.log.Info("serving", observe.KeyListener, "main", observe.KeyAddr, s.mainLn.Addr().String())
@@ -323,6 +329,7 @@ func (s *Server) drain(gently bool) error {
 		err = fmt.Errorf("drain: %d clients were left after drain.timeout (%v) and were closed at once; drain.rate is %d per second: %w",
 			s.hub.Connections(), s.cfg.Drain.Timeout, s.cfg.Drain.Rate, err)
 	}
+	s.consumers.Close()
 	s.hub.Close()
 	closing.Wait()
 	return errors.Join(err, s.Close())
@@ -338,6 +345,7 @@ func (s *Server) Close() error {
 		_ = s.main.Close()
 	}
 	if s.hub != nil {
+		s.consumers.Close()
 		s.hub.Close()
 	}
 	for _, d := range s.sockets {

@@ -56,7 +56,7 @@ func samples(t *testing.T) []sample {
 // answers with what stands there.
 func TestDocsRun(t *testing.T) {
 	r := newRig(t, hub.Limits{})
-	door := api.New(api.Options{Hub: r.hub, Insecure: true})
+	door := api.New(api.Options{Hub: r.hub, Consumers: r.consumers, Insecure: true})
 	seen := make(map[string]bool)
 	for _, s := range samples(t) {
 		req := httptest.NewRequest(s.verb, api.Prefix+s.method, strings.NewReader(s.body))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/consumer"
 	"myelin/hub"
 	"myelin/observe"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	// machine reaches, and that refuse web pages of other origins before they
 	// come here: a page can make its visitor's browser call.
 	Insecure bool
+	// Consumers are what is delivered until it is acknowledged; nil is none.
+	Consumers *consumer.Manager
 	// Version is that of the binary, for info.
 	Version string
 	Metrics *observe.Metrics

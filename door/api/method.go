@@ -47,6 +47,7 @@ func newMethods() map[string]method {
 		"explain":        methodOf((*call).explain),
 		"tail":           methodOf((*call).tail),
 	}
+	maps.Copy(m, consumerMethods())
 	m["batch"] = newBatch(maps.Clone(m))
 	return m
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"myelin/channel"
 	"myelin/door/api"
@@ -168,6 +169,10 @@ func (s *spec) try(t *testing.T, r *rig, method string, body any) {
 	r.connect(t, "43")
 	r.call(t, "subscribe", `{"client":"`+r.connect(t, "42").ID()+`","channel":"chat","info":{"role":"nurse"}}`)
 	r.publish(t, "news", 2)
+	if !strings.HasSuffix(method, "_create") {
+		r.call(t, "consumer_create", `{"consumer":"pager","channel":"news","start":"first"}`)
+		synctest.Wait()
+	}
 	if err := s.validate(s.requestSchema(method), body, true); err != nil {
 		t.Fatalf("the example does not fit its schema: %v", err)
 	}

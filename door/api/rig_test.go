@@ -15,6 +15,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/consumer"
 	"myelin/door/api"
 	"myelin/engine/memory"
 	"myelin/hub"
@@ -25,9 +26,11 @@ const key = "a key of the application"
 
 // rig is a door on a hub of its own.
 type rig struct {
-	hub     *hub.Hub
-	door    *api.Door
-	metrics *observe.Metrics
+	hub *hub.Hub
+	// consumers are those of the door.
+	consumers *consumer.Manager
+	door      *api.Door
+	metrics   *observe.Metrics
 }
 
 // namespaces of the rig: default keeps history and presence, plain keeps
@@ -56,9 +59,15 @@ func newRigOn(tb testing.TB, limits hub.Limits, bus channel.Bus) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	consumers := consumer.New(consumer.Options{
+		Policy:  &channel.Policy{Namespace: consumer.StateNamespace, Kind: channel.KindState, HistorySize: 1},
+		Metrics: metrics,
+	})
+	spaces := namespaces()
+	spaces[consumer.Namespace] = &hub.Namespace{Policy: &channel.Policy{Namespace: consumer.Namespace}, Gate: consumers}
 	h := hub.New(hub.Options{
 		Bans: bans,
-		Node: "node-1", Engine: engine, Namespaces: namespaces(), Limits: limits, Metrics: metrics, Shards: 2, Bus: bus,
+		Node: "node-1", Engine: engine, Namespaces: spaces, Limits: limits, Metrics: metrics, Shards: 2, Bus: bus,
 	})
 	if err := engine.Start(context.Background(), h); err != nil {
 		tb.Fatal(err)
@@ -66,15 +75,18 @@ func newRigOn(tb testing.TB, limits hub.Limits, bus channel.Bus) *rig {
 	if err := h.LearnBans(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
+	consumers.Attach(h)
+	consumers.Start()
 	tb.Cleanup(func() {
+		consumers.Close()
 		h.Close()
 		if err := engine.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 	})
 	return &rig{
-		hub: h, metrics: metrics,
-		door: api.New(api.Options{Hub: h, Key: key, Version: "1.2.3", Metrics: metrics}),
+		hub: h, metrics: metrics, consumers: consumers,
+		door: api.New(api.Options{Hub: h, Consumers: consumers, Key: key, Version: "1.2.3", Metrics: metrics}),
 	}
 }
 
