@@ -200,10 +200,11 @@ func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.Subscribe
 }
 
 func (c *Conversation) unsubscribe(id uint32, r *protocol.UnsubscribeRequest) error {
-	if err := c.session.Unsubscribe(r.Channel); err != nil {
+	if err := channel.CheckName(r.Channel); err != nil {
 		return err
 	}
-	c.send(&protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
+	reply := &protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}}
+	c.session.UnsubscribeSaying(r.Channel, c.wire.reply(nil, reply))
 	return nil
 }
 

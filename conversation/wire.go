@@ -91,6 +91,8 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 			w.resume.move(e.Channel, e.Position)
 		}
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Subscribe: w.subscribePush(e)})
+	case hub.EventNotice:
+		return w.push(dst, &protocol.Push{Message: &protocol.Message{Data: e.Data}})
 	case hub.EventRefreshed:
 		expires, ttl := lifetime(e.ExpiresAt, e.Now)
 		return w.push(dst, &protocol.Push{Refresh: &protocol.Refresh{Expires: expires, Ttl: ttl}})

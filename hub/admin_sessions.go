@@ -104,12 +104,12 @@ func (s *Session) enroll(ctx context.Context, r SubscribeRequest) error {
 		// They come one by one. Who is cut off among them comes back for the rest.
 		at.Offset = sn.Publications[0].Offset - 1
 	}
-	s.tell(&Event{
+	sn.sub.tell(&Event{
 		Kind: EventSubscribed, Channel: sn.sub.name,
 		Position: at, Recoverable: sn.Recoverable, Data: sn.Data,
 	})
 	for _, p := range sn.Publications {
-		s.tell(&Event{Kind: EventPublication, Channel: sn.sub.name, Pub: p, Recoverable: true})
+		sn.sub.tell(&Event{Kind: EventPublication, Channel: sn.sub.name, Pub: p, Recoverable: true})
 	}
 	sn.Live(nil)
 	return nil

@@ -22,6 +22,15 @@ type Unsubscribe struct {
 	Reason string
 }
 
+// forServerSide is what becomes of the connection where the subscription is
+// the server's, so that the client cannot subscribe again by itself.
+func (u Unsubscribe) forServerSide() Disconnect {
+	if u == UnsubscribeSlow {
+		return DisconnectSlow
+	}
+	return DisconnectInsufficientState
+}
+
 // The reasons for disconnecting.
 var (
 	DisconnectConnectionClosed  = Disconnect{3000, "connection closed"}
@@ -50,6 +59,9 @@ var (
 	UnsubscribeServer       = Unsubscribe{2000, "server unsubscribe"}
 	UnsubscribeInsufficient = Unsubscribe{2500, "insufficient state"}
 	UnsubscribeExpired      = Unsubscribe{2501, "subscription expired"}
+	// UnsubscribeSlow is Myelin's own: the client was too slow for the channel,
+	// whose rule is to subscribe again.
+	UnsubscribeSlow = Unsubscribe{2550, "slow"}
 )
 
 // unsubscribeClosed is how the lifecycle tells of subscriptions that end with
@@ -69,5 +81,5 @@ func Disconnects() []Disconnect {
 
 // Unsubscribes returns every reason for unsubscribing, for the documentation.
 func Unsubscribes() []Unsubscribe {
-	return []Unsubscribe{UnsubscribeServer, UnsubscribeInsufficient, UnsubscribeExpired}
+	return []Unsubscribe{UnsubscribeServer, UnsubscribeInsufficient, UnsubscribeExpired, UnsubscribeSlow}
 }

@@ -62,6 +62,9 @@ const (
 	// last one left. Channel and Info are set.
 	EventUserJoin
 	EventUserLeave
+	// EventNotice is the server's word about a channel that is no publication:
+	// Channel and Data, which is JSON, are set.
+	EventNotice
 )
 
 // Event is one thing that a session is told.

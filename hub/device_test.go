@@ -245,9 +245,7 @@ func (d *device) act(ctx context.Context) {
 		d.publish(d.passing)
 	case n < 65: // leaves a channel, and comes again
 		r.leave()
-		if d.c.Unsubscribe(r.name) == nil {
-			d.c.Send([]byte("unsub " + r.name + " 0\n"))
-		}
+		d.c.UnsubscribeSaying(r.name, []byte("unsub "+r.name+" 0\n"))
 		d.rest(ctx, time.Minute)
 	case n < 75: // drops the connection
 		d.abandon()

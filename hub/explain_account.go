@@ -39,7 +39,7 @@ func (s *Session) account(r *ExplainRequest) (Account, bool) {
 func (sh *shard) account(s *Session, sb *sub, r *ExplainRequest) Account {
 	o := &s.out
 	a := Account{Node: sh.hub.opts.Node, Client: s.id, Connected: !o.closing && !o.closed, Trail: s.trail.of(r.Channel)}
-	a.Queued = len(o.backlog)
+	a.Queued = o.late.size()
 	if o.blocked {
 		a.BlockedAt = o.blockedAt
 	}

@@ -37,7 +37,7 @@ func (a Seat) Hand(p *channel.Publication) bool {
 		return false
 	}
 	a.sub.topic.ns.metrics.Delivered.Inc()
-	a.sub.session.tell(&Event{Kind: EventPublication, Channel: a.sub.topic.name, Pub: p})
+	a.sub.tell(&Event{Kind: EventPublication, Channel: a.sub.topic.name, Pub: p})
 	return true
 }
 

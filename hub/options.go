@@ -130,6 +130,10 @@ type Namespace struct {
 	// PositionCheck is how often a topic is compared with the engine's top;
 	// 30 s by default, negative is never.
 	PositionCheck time.Duration
+	// Lane is how urgent its publications are, Slow what becomes of them where
+	// they wait for a client whose queue is full.
+	Lane Lane
+	Slow Slow
 	// System says that the server made it for itself: its name begins with "$",
 	// nobody else writes to it, and a client reads it only by a token that names
 	// its channels.
@@ -160,6 +164,8 @@ type Limits struct {
 	// QueueBytes is how much may wait behind a write that a session does not
 	// take, 64 KiB; a session over it is slow.
 	QueueBytes int
+	// AlarmBytes is how much of lane alarm may wait beside, 64 KiB.
+	AlarmBytes int
 	// CommandsPerSecond of one session, 1,000, and CommandBurst, twice that.
 	CommandsPerSecond int
 	CommandBurst      int
@@ -191,6 +197,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.ChannelsPerConnection, 128)
 	def(&l.MessageBytes, 64<<10)
 	def(&l.QueueBytes, 64<<10)
+	def(&l.AlarmBytes, 64<<10)
 	def(&l.CommandsPerSecond, 1000)
 	def(&l.CommandBurst, 2*l.CommandsPerSecond)
 	def(&l.HistoryRead, 1000)

@@ -280,9 +280,7 @@ func (sc scene) read(s *stage, r *reader, random *rand.Rand, done <-chan struct{
 				break
 			}
 			r.leave()
-			if c.Unsubscribe(r.name) == nil {
-				c.Send([]byte("unsub " + r.name + " 0\n"))
-			}
+			c.UnsubscribeSaying(r.name, []byte("unsub "+r.name+" 0\n"))
 			nap(20)
 		}
 		c.Close(hub.DisconnectForceReconnect)

@@ -23,6 +23,7 @@ type Session struct {
 	hub     *Hub
 	shard   *shard
 	conn    Conn
+	gauge   Gauge // nil where the connection is none
 	form    Form
 	private bool
 	pongs   bool
@@ -125,6 +126,7 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
 	s.timer.Owner = s
+	s.gauge, _ = o.Conn.(Gauge)
 	if !h.clients.add(s) {
 		h.connections.Add(-1)
 		return nil, errDraining()
@@ -243,6 +245,9 @@ func (s *Session) Refresh(id *auth.Identity) error {
 // Send queues bytes of the session's own wire format, which the hub does not
 // read. They leave in the order of the calls. b must not be changed after.
 func (s *Session) Send(b []byte) {
+	if len(b) == 0 {
+		return
+	}
 	s.shard.push(message{kind: msgSend, session: s, bytes: b})
 }
 
@@ -307,7 +312,7 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 	s.hub.connections.Add(-1)
 	s.hub.metrics.Sessions.Add(-1)
 	for _, sb := range subs {
-		sb.topic.detach(sb, unsubscribeClosed)
+		sb.topic.detach(sb, unsubscribeClosed, nil)
 	}
 	if who != nil {
 		s.hub.life.disconnected(s, who.User, why)
@@ -322,6 +327,11 @@ func (s *Session) CloseSaying(why Disconnect, bye []byte) {
 
 // tell queues an event of the session's own.
 func (s *Session) tell(e *Event) { s.shard.push(message{kind: msgTell, session: s, event: e}) }
+
+// tell queues an event about a subscription, among its publications.
+func (sb *sub) tell(e *Event) {
+	sb.session.shard.push(message{kind: msgTell, session: sb.session, sub: sb, event: e})
+}
 
 // info returns who the session is, as other members of a channel see it.
 func (s *Session) info(chanInfo []byte) *channel.ClientInfo {

@@ -67,7 +67,11 @@ type sub struct {
 	from  uint64
 	epoch string
 	held  []*delivery
-	pace  *pacing // nil for who gets everything
+	pace  *pacing  // nil for who gets everything
+	late  *lateSub // nil while nothing is withheld because the session is slow
+	// shed: something was missed because the session is slow, and nothing is
+	// sent any more but the word that the subscription has ended.
+	shed bool
 	// ended is the word that it is gone, while its reply has not gone out.
 	ended *Event
 }
@@ -185,7 +189,7 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 		out.ID = t.id
 	}
 	if !s.settle(sb) {
-		t.detach(sb, Unsubscribe{})
+		t.detach(sb, Unsubscribe{}, nil)
 		s.hub.release(t)
 		if s.closed() {
 			return nil, DisconnectConnectionClosed
@@ -291,7 +295,11 @@ func (s *Session) settle(sb *sub) bool {
 
 // leave ends a subscription and tells the client why, nothing where why is
 // zero. It reports whether there was anything to end.
-func (s *Session) leave(sb *sub, why Unsubscribe) bool {
+func (s *Session) leave(sb *sub, why Unsubscribe) bool { return s.leaveSaying(sb, why, nil) }
+
+// leaveSaying is leave with the reply to who wanted it, which goes out if there
+// was anything to end.
+func (s *Session) leaveSaying(sb *sub, why Unsubscribe, reply []byte) bool {
 	s.mu.Lock()
 	if s.mu.subs.get(sb.name) != sb {
 		s.mu.Unlock()
@@ -302,7 +310,9 @@ func (s *Session) leave(sb *sub, why Unsubscribe) bool {
 	// two do not overtake each other.
 	settled := sb.settled
 	if settled {
-		sb.topic.detach(sb, why)
+		sb.topic.detach(sb, why, reply)
+	} else {
+		s.Send(reply)
 	}
 	s.mu.Unlock()
 	if settled {
@@ -332,10 +342,17 @@ func (s *Session) Unsubscribe(name string) error {
 	if err := channel.CheckName(name); err != nil {
 		return err
 	}
-	if sb := s.subscription(name); sb != nil {
-		s.leave(sb, Unsubscribe{})
-	}
+	s.UnsubscribeSaying(name, nil)
 	return nil
+}
+
+// UnsubscribeSaying is Unsubscribe with the reply to the client, which leaves
+// behind the publications of the channel that went before. A name that no
+// channel can have is not subscribed to.
+func (s *Session) UnsubscribeSaying(name string, reply []byte) {
+	if sb := s.subscription(name); sb == nil || !s.leaveSaying(sb, Unsubscribe{}, reply) {
+		s.Send(reply)
+	}
 }
 
 // subscription returns the one to a channel, nil where there is none.

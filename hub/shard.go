@@ -61,7 +61,7 @@ type shard struct {
 
 	// What follows is the goroutine's own.
 	wheel   *wheel.Wheel[*Session]
-	paces   *wheel.Wheel[*sub]
+	paces   *wheel.Wheel[sleeper]
 	spare   []message
 	touched []*part
 	delayed []*part
@@ -73,7 +73,7 @@ type shard struct {
 func newShard(h *Hub, number int) *shard {
 	s := &shard{hub: h, number: number, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.wheel = wheel.New(timerTick, s.tick)
-	s.paces = wheel.New(paceTick, s.paceDue)
+	s.paces = wheel.New(paceTick, func(z sleeper) { z.wake(s) })
 	return s
 }
 
@@ -182,9 +182,13 @@ func (s *shard) handle(m *message) {
 	case msgDeliver:
 		s.deliver(m.topic, m.delivery)
 	case msgSend:
-		s.queue(m.session, m.bytes)
+		s.send(m.session, laneControl, m.bytes)
 	case msgTell:
-		s.tell(m.session, m.event)
+		if m.sub != nil {
+			s.tell(m.session, m.sub.lane(), m.event)
+		} else {
+			s.tell(m.session, laneControl, m.event)
+		}
 	case msgOpen, msgConnected, msgRetime:
 		s.retime(m.session, m.kind)
 	case msgAttach:
@@ -195,6 +199,7 @@ func (s *shard) handle(m *message) {
 		s.refilter(m.sub)
 	case msgDetach:
 		s.detach(m.sub, m.event)
+		s.send(m.sub.session, m.sub.lane(), m.bytes)
 	case msgInsufficient:
 		s.insufficient(m.topic)
 	case msgPosition:

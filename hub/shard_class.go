@@ -234,7 +234,7 @@ func (s *shard) deal(p *part, l *classList) int {
 // dealRun hands the beginning of a batch to the subscriptions of a list. It
 // returns how long that was, and how many deliveries.
 func (s *shard) dealRun(l *classList, batch []*delivery) (size, delivered int) {
-	run, joined := join(batch, view{form: l.form, numeric: l.numeric})
+	run, joined := join(batch, view{form: l.form, numeric: l.numeric}, l.subs[0].lane())
 	first, last := span(run)
 	for _, sb := range l.subs {
 		if first <= sb.last {
@@ -243,7 +243,7 @@ func (s *shard) dealRun(l *classList, batch []*delivery) (size, delivered int) {
 		}
 		sb.last = last
 		delivered += len(run)
-		s.queue(sb.session, joined)
+		s.queue(sb.session, piece{joined, sb})
 	}
 	return len(run), delivered
 }
@@ -254,12 +254,17 @@ func (s *shard) dealPatches(l *classList, batch []*delivery) (size, delivered in
 	if batch[0].event.Kind != EventPublication {
 		return s.dealRun(l, batch)
 	}
+	in := l.subs[0].lane()
 	v := view{form: l.form, numeric: l.numeric, shape: shapePatch}
-	run, joined := join(batch, v)
-	head := run[0].encoded(v)
+	run, joined := join(batch, v, in)
+	head := run[0].packet(v, in)
+	tail := &packet{view: v, bytes: joined.bytes[len(head.bytes):], run: run[1:], lane: in}
+	if joined.run != nil {
+		tail.run = joined.run[1:]
+	}
 	rest := 0 // what the patches behind the first save
 	for _, d := range run[1:] {
-		rest += d.encoded(v).saved
+		rest += d.packet(v, in).saved
 	}
 	v.shape = shapeFull
 	first, last := span(run)
@@ -271,10 +276,10 @@ func (s *shard) dealPatches(l *classList, batch []*delivery) (size, delivered in
 			continue
 		case sb.starts(run[0].base):
 			total += head.saved
-			s.queue(sb.session, joined)
+			s.queue(sb.session, piece{joined, sb})
 		default:
-			s.queue(sb.session, run[0].encoded(v).bytes)
-			s.queue(sb.session, joined[len(head.bytes):])
+			s.queue(sb.session, piece{run[0].packet(v, in), sb})
+			s.queue(sb.session, piece{tail, sb})
 		}
 		total += rest
 		sb.last, sb.based = last, true

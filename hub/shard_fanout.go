@@ -21,35 +21,28 @@ type delivery struct {
 
 	mu struct {
 		sync.Mutex
-		frames []frame
+		packets []*packet
 	}
 }
 
-// frame is an event in one view.
-type frame struct {
-	view
-	bytes []byte
-	// saved is how many bytes a patch is shorter than the data.
-	saved int
-}
-
-// encoded returns the event in a view, encoding it the first time.
-func (d *delivery) encoded(v view) frame {
+// packet returns the event in a view, encoding it the first time. Its lane is
+// that of its channel, always the same.
+func (d *delivery) packet(v view, l lane) *packet {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range d.mu.frames {
-		if d.mu.frames[i].view == v {
-			return d.mu.frames[i]
+	for _, p := range d.mu.packets {
+		if p.view == v {
+			return p
 		}
 	}
-	f := frame{view: v}
+	p := &packet{view: v, d: d, lane: l}
 	if v.plain() {
-		f.bytes = d.appendTo(nil, v.form)
+		p.bytes = d.appendTo(nil, v.form)
 	} else {
-		f.bytes, f.saved = d.appendView(v)
+		p.bytes, p.saved = d.appendView(v)
 	}
-	d.mu.frames = append(d.mu.frames, f)
-	return f
+	d.mu.packets = append(d.mu.packets, p)
+	return p
 }
 
 func (d *delivery) appendTo(b []byte, f Form) []byte {
@@ -159,14 +152,14 @@ func (s *shard) fanout(p *part) {
 // join returns the beginning of a batch that goes out as one, and its bytes in
 // one view: publications, as long as they are no more than one write holds, or
 // a single other event.
-func join(batch []*delivery, v view) (run []*delivery, joined []byte) {
-	joined = batch[0].encoded(v).bytes
+func join(batch []*delivery, v view, l lane) (these []*delivery, joined *packet) {
+	joined = batch[0].packet(v, l)
 	if batch[0].event.Kind != EventPublication {
 		return batch[:1], joined
 	}
-	n, size := 1, len(joined)
+	n, size := 1, len(joined.bytes)
 	for ; n < len(batch) && batch[n].event.Kind == EventPublication; n++ {
-		more := len(batch[n].encoded(v).bytes)
+		more := len(batch[n].packet(v, l).bytes)
 		if size+more > maxWrite {
 			break
 		}
@@ -175,9 +168,9 @@ func join(batch []*delivery, v view) (run []*delivery, joined []byte) {
 	if n == 1 {
 		return batch[:1], joined
 	}
-	joined = make([]byte, 0, size)
+	joined = &packet{view: v, bytes: make([]byte, 0, size), run: slices.Clone(batch[:n]), lane: l}
 	for _, d := range batch[:n] {
-		joined = append(joined, d.encoded(v).bytes...)
+		joined.bytes = append(joined.bytes, d.packet(v, l).bytes...)
 	}
 	return batch[:n], joined
 }
@@ -220,15 +213,15 @@ func (sb *sub) view(d *delivery) view {
 // one hands over one delivery.
 func (s *shard) one(sb *sub, d *delivery, v view) {
 	if sb.session.private {
-		s.queue(sb.session, d.appendTo(nil, sb.session.form))
+		s.queue(sb.session, piece{&packet{d: d, lane: sb.lane()}, sb})
 		return
 	}
-	f := d.encoded(v)
+	p := d.packet(v, sb.lane())
 	if v.shape != shapePlain {
-		saved(sb.topic.ns, f.saved)
+		saved(sb.topic.ns, p.saved)
 		sb.based = true
 	}
-	s.queue(sb.session, f.bytes)
+	s.queue(sb.session, piece{p, sb})
 }
 
 // wants reports whether e is news to the subscription, and remembers it.
@@ -297,21 +290,21 @@ func (s *shard) attach(sb *sub) {
 func (s *shard) live(sb *sub, reply []byte, seen uint64) {
 	p := s.part(sb.topic)
 	if sb.state != subWaiting || p == nil {
-		s.queue(sb.session, reply)
+		s.send(sb.session, sb.lane(), reply)
 		if sb.ended != nil {
-			s.tell(sb.session, sb.ended)
+			s.tell(sb.session, sb.lane(), sb.ended)
 			sb.ended = nil
 		}
 		return
 	}
 	s.fanout(p)
-	s.queue(sb.session, reply)
+	s.send(sb.session, sb.lane(), reply)
 	remove(&p.waiting, sb)
 	held := sb.held
 	sb.held = nil
 	if sb.lost {
 		sb.state = subGone
-		s.drop([]*sub{sb})
+		s.drop([]*sub{sb}, UnsubscribeInsufficient)
 		return
 	}
 	sb.state = subLive
@@ -342,7 +335,7 @@ func (s *shard) detach(sb *sub, word *Event) {
 		fallthrough
 	default:
 		if word != nil {
-			s.tell(sb.session, word)
+			s.tell(sb.session, sb.lane(), word)
 		}
 	}
 	sb.state, sb.held = subGone, nil
@@ -375,7 +368,7 @@ func (s *shard) insufficient(t *topic) {
 	for _, sb := range gone {
 		sb.state = subGone
 	}
-	s.drop(gone)
+	s.drop(gone, UnsubscribeInsufficient)
 }
 
 // checkPosition ends the subscriptions that have not seen offset although it
@@ -405,22 +398,22 @@ func (s *shard) checkPosition(t *topic, offset uint64) {
 		sb.state = subGone
 	}
 	t.ns.metrics.PositionFailures.Add(int64(len(gone)))
-	s.drop(gone)
+	s.drop(gone, UnsubscribeInsufficient)
 }
 
 // drop ends subscriptions that missed something. A task does it, because it
 // may have to wait for the engine. Their clients hear of it last: who is told
 // to subscribe again must not find himself subscribed.
-func (s *shard) drop(gone []*sub) {
+func (s *shard) drop(gone []*sub, why Unsubscribe) {
 	if len(gone) == 0 {
 		return
 	}
 	s.hub.task(func() {
 		for _, sb := range gone {
 			if sb.serverSide {
-				sb.session.Close(DisconnectInsufficientState)
+				sb.session.Close(why.forServerSide())
 			} else {
-				sb.session.leave(sb, UnsubscribeInsufficient)
+				sb.session.leave(sb, why)
 			}
 		}
 	})

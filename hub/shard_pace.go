@@ -29,7 +29,7 @@ type pacing struct {
 	every time.Duration
 	// next is when it is due; in the past when nothing came for a while.
 	next  time.Time
-	timer wheel.Timer[*sub]
+	timer wheel.Timer[sleeper]
 	held  conflation
 }
 
@@ -102,14 +102,14 @@ func (s *shard) unpace(sb *sub) int {
 	return n
 }
 
-// paceDue is what the wheel calls when a conflated subscription is due.
-func (s *shard) paceDue(sb *sub) {
+// wake is what the wheel calls when a conflated subscription is due.
+func (sb *sub) wake(s *shard) {
 	sb.topic.ns.metrics.Delivered.Add(int64(s.unpace(sb)))
 }
 
 // hurry sends what waits for a subscription that is about to end.
 func (s *shard) hurry(sb *sub) {
 	if sb.pace != nil && sb.pace.held.size() > 0 {
-		s.paceDue(sb)
+		sb.wake(s)
 	}
 }

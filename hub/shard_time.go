@@ -80,8 +80,11 @@ func (sh *shard) tick(s *Session) {
 		if !s.pinged.Swap(true) {
 			c.answered = c.pinged
 		}
-		c.pinged = now.UnixMilli()
-		sh.tell(s, &Event{Kind: EventPing})
+		c.pinged = c.answered
+		if s.out.late == nil { // otherwise it goes before what waits, and says nothing of that
+			c.pinged = now.UnixMilli()
+		}
+		sh.tell(s, laneControl, &Event{Kind: EventPing})
 		sh.hub.metrics.PingsSent.Inc()
 		c.nextPing = now.Add(sh.hub.opts.PingInterval)
 		if s.pongs && c.pongBy.IsZero() {

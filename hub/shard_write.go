@@ -1,19 +1,26 @@
 package hub
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // output is the part of a session that its shard's goroutine owns.
 type output struct {
 	// first and more are what goes out in this round; most rounds need only
-	// first.
-	first []byte
-	more  [][]byte
-	// backlog is what the connection did not take. It goes out before
-	// anything else. Its last behind bytes came after the write that stopped;
-	// moved is what has been taken of it since somebody asked.
-	backlog []byte
-	behind  int
-	moved   int
+	// first. lanes has a bit for each of their lanes.
+	first piece
+	more  []piece
+	lanes uint8
+	// late is what waits, nil while the session keeps up. What is queued then
+	// goes there.
+	late *backlog
+	// moved is how many bytes of what waited have been taken since somebody
+	// asked.
+	moved int
+	// credit is how many more bytes may be written before the connection is
+	// asked again how much bulk it takes.
+	credit int
 	// blocked: NotifyWritable has been asked and has not answered, since
 	// blockedAt (Unix ms) for a backlog that has not been empty since.
 	blocked   bool
@@ -26,31 +33,99 @@ type output struct {
 	dirty    bool
 }
 
-// queue adds bytes to what s is sent in this round.
-func (sh *shard) queue(s *Session, b []byte) {
+// piece is something for one session, on its way out. sub is the subscription
+// that it is for; nil for what is the session's own.
+type piece struct {
+	*packet
+	sub *sub
+}
+
+// packet is what many sessions may be sent.
+type packet struct {
+	// view is what bytes depend on; zero for a private form.
+	view view
+	// bytes are what leaves; nil for a private form, which encodes d when it
+	// does, because what it says depends on what left before.
+	bytes []byte
+	// d is what bytes were made of, run where those are several.
+	d    *delivery
+	run  []*delivery
+	lane lane
+	// saved is how many bytes a patch is shorter than the data.
+	saved int
+}
+
+// void reports whether there is nothing to send.
+func (p *packet) void() bool { return len(p.bytes) == 0 && (p.d == nil || p.view.form != nil) }
+
+// queue adds a piece to what s is sent in this round.
+func (sh *shard) queue(s *Session, p piece) {
 	o := &s.out
-	if len(b) == 0 || o.closing || o.closed {
+	if o.closing || o.closed || p.void() || (p.sub != nil && p.sub.shed) {
 		return
-	}
-	s.sent(b)
-	if o.first == nil {
-		o.first = b
-	} else {
-		o.more = append(o.more, b)
 	}
 	if !o.dirty {
 		o.dirty = true
 		sh.dirty = append(sh.dirty, s)
 	}
+	switch {
+	case o.late != nil:
+		sh.keep(s, &p)
+		return
+	case p.lane == laneBulk && !sh.admitsNow(s, &p):
+		sh.fallBehind(s)
+		sh.keep(s, &p)
+		return
+	}
+	o.lanes |= 1 << p.lane
+	if o.first.packet == nil {
+		o.first = p
+	} else {
+		o.more = append(o.more, p)
+	}
+}
+
+// mixed reports whether what is queued has to be sorted: among replies and
+// ordinary publications the order of their coming does.
+func (o *output) mixed() bool {
+	return o.lanes&(1<<laneAlarm|1<<laneBulk) != 0 && o.lanes&(o.lanes-1) != 0
+}
+
+// fallBehind makes what is queued wait.
+func (sh *shard) fallBehind(s *Session) {
+	o := &s.out
+	first, more := o.first, o.more
+	o.first, o.more, o.lanes = piece{}, nil, 0
+	o.late = newBacklog(s)
+	if first.packet != nil {
+		sh.keep(s, &first)
+	}
+	for i := range more {
+		sh.keep(s, &more[i])
+	}
+}
+
+// send queues bytes of the session's own.
+func (sh *shard) send(s *Session, l lane, b []byte) {
+	sh.queue(s, piece{packet: &packet{bytes: b, lane: l}})
 }
 
 // tell queues an event for one session.
-func (sh *shard) tell(s *Session, e *Event) { sh.queue(s, s.form.AppendEvent(nil, e)) }
+func (sh *shard) tell(s *Session, l lane, e *Event) { sh.queue(s, sh.said(s, l, e)) }
+
+// said returns an event as a piece of the session's own.
+func (sh *shard) said(s *Session, l lane, e *Event) piece {
+	if s.private {
+		return piece{packet: &packet{d: &delivery{event: *e}, lane: l}}
+	}
+	return piece{packet: &packet{bytes: s.form.AppendEvent(nil, e), lane: l}}
+}
 
 func (sh *shard) flushSessions() {
-	for i, s := range sh.dirty {
-		sh.flush(s)
+	for i := 0; i < len(sh.dirty); i++ { // a flush may make a session dirty again
+		s := sh.dirty[i]
 		sh.dirty[i] = nil
+		sh.flush(s)
 	}
 	sh.dirty = sh.dirty[:0]
 	if cap(sh.scratch) > 1<<20 {
@@ -63,80 +138,117 @@ func (sh *shard) flushSessions() {
 func (sh *shard) flush(s *Session) {
 	o := &s.out
 	o.dirty = false
-	p := o.first
-	o.first = nil
-	ok := true
-	if len(o.more) > 0 {
-		p, ok = sh.merge(s, p)
+	if o.first.packet != nil {
+		sh.direct(s)
 	}
-	if ok && sh.put(s, p) {
-		sh.finish(s)
+	if o.late != nil && !o.blocked {
+		sh.catchUp(s)
+	}
+	sh.finish(s)
+}
+
+// direct writes what was queued while the session kept up.
+func (sh *shard) direct(s *Session) {
+	o := &s.out
+	first, more, mixed := o.first, o.more, o.mixed()
+	o.first, o.more, o.lanes = piece{}, nil, 0
+	if len(more) == 0 && first.bytes != nil {
+		s.sent(first.bytes)
+		sh.put(s, first.bytes)
+		return
+	}
+	if mixed {
+		more = slices.Insert(more, 0, first)
+		slices.SortStableFunc(more, func(a, b piece) int { return int(a.lane) - int(b.lane) })
+		first, more = more[0], more[1:]
+	}
+	sh.merge(s, first, more)
+	if cap(more) <= 16 && !o.closed && o.late == nil {
+		clear(more)
+		o.more = more[:0]
 	}
 }
 
-// merge joins what is queued behind p for one write. Where that is too much
-// for one it does those before the last.
-func (sh *shard) merge(s *Session, p []byte) ([]byte, bool) {
-	more := s.out.more
-	s.out.more = nil
+// merge joins pieces for one write. Where that is too much for one it does
+// several. What is left when the connection takes no more waits.
+func (sh *shard) merge(s *Session, first piece, more []piece) {
+	o := &s.out
 	sh.hub.metrics.Joined.Add(int64(len(more)))
-	sh.scratch = append(sh.scratch[:0], p...)
-	for i, b := range more {
-		if len(sh.scratch)+len(b) > maxWrite {
-			if !sh.put(s, sh.scratch) {
-				return nil, false
-			}
+	sh.scratch = first.appendTo(sh.scratch[:0], s)
+	for i := range more {
+		p := &more[i]
+		if o.late == nil && len(sh.scratch) > 0 && len(sh.scratch)+p.size() > maxWrite {
+			sh.put(s, sh.scratch)
 			sh.scratch = sh.scratch[:0]
 		}
-		sh.scratch = append(sh.scratch, b...)
-		more[i] = nil
+		switch {
+		case o.closed:
+			return
+		case o.late != nil:
+			sh.keep(s, p)
+		default:
+			sh.scratch = p.appendTo(sh.scratch, s)
+		}
 	}
-	if cap(more) <= 16 {
-		s.out.more = more[:0]
+	if len(sh.scratch) > 0 {
+		sh.put(s, sh.scratch)
 	}
-	return sh.scratch, true
+}
+
+// appendTo appends what leaves.
+func (p *packet) appendTo(dst []byte, s *Session) []byte {
+	mark := len(dst)
+	if p.bytes != nil {
+		dst = append(dst, p.bytes...)
+	} else {
+		dst = p.d.appendTo(dst, s.form)
+	}
+	s.sent(dst[mark:])
+	return dst
+}
+
+// size is how many bytes a piece has, about so many where they are not known
+// before it leaves.
+func (p *packet) size() int {
+	if p.bytes != nil {
+		return len(p.bytes)
+	}
+	return p.d.about()
+}
+
+// aboutEvent is about how long an event is beside its data.
+const aboutEvent = 128
+
+// about is about how long a delivery is in any form.
+func (d *delivery) about() int {
+	n := aboutEvent * (1 + len(d.more))
+	if p := d.event.Pub; p != nil {
+		n += len(p.Data) + len(p.Channel)
+	}
+	return n
 }
 
 // finish closes the connection of a closing session when all is out.
 func (sh *shard) finish(s *Session) {
-	if s.out.closing && !s.out.blocked {
+	if s.out.closing && s.out.late == nil {
 		sh.shut(s)
 	}
 }
 
-// put writes p, or keeps it where the connection takes nothing now. It
-// reports whether the session takes more.
-func (sh *shard) put(s *Session, p []byte) bool {
-	o := &s.out
-	switch {
-	case o.closed:
-		return false
-	case o.blocked:
-		return sh.hold(s, p)
+// put writes p for a session that keeps up. What the connection does not take
+// waits, and nothing goes before it.
+func (sh *shard) put(s *Session, p []byte) {
+	if s.out.closed {
+		return
 	}
-	rest, ok := sh.write(s, p)
-	if len(rest) > 0 {
-		o.backlog = append(o.backlog, rest...)
+	if rest, ok := sh.write(s, p); ok && len(rest) > 0 {
+		late := s.out.late
+		if late == nil {
+			late = newBacklog(s)
+			s.out.late = late
+		}
+		late.cut = append(late.cut, rest...)
 	}
-	return ok
-}
-
-// hold keeps bytes behind a write that stopped. A session that has more there
-// than it may is slow, and ends. The write itself does not count: a long reply
-// on a slow link is not the client's fault.
-func (sh *shard) hold(s *Session, p []byte) bool {
-	o := &s.out
-	if o.behind+len(p) <= sh.hub.opts.Limits.QueueBytes {
-		o.backlog = append(o.backlog, p...)
-		o.behind += len(p)
-		return true
-	}
-	if !o.closing {
-		sh.hub.metrics.SlowDisconnects.Inc()
-		sh.hub.opts.Metrics.Limit("queue").Inc()
-		sh.giveUp(s, DisconnectSlow)
-	}
-	return false
 }
 
 // write hands p to the connection and returns what it does not take. It
@@ -148,6 +260,7 @@ func (sh *shard) write(s *Session, p []byte) (rest []byte, ok bool) {
 	n, err := s.conn.WriteNow(p)
 	sh.hub.metrics.Writes.Inc()
 	sh.hub.metrics.WriteBytes.Add(int64(n))
+	s.out.credit -= n
 	if err != nil {
 		sh.shut(s)
 		sh.hub.task(func() { s.Close(DisconnectWriteError) })
@@ -163,25 +276,6 @@ func (sh *shard) write(s *Session, p []byte) (rest []byte, ok bool) {
 	return p[n:], true
 }
 
-// writable goes on with the backlog.
-func (sh *shard) writable(s *Session) {
-	o := &s.out
-	o.blocked = false
-	if o.closed {
-		return
-	}
-	rest, ok := sh.write(s, o.backlog)
-	if !ok {
-		return
-	}
-	o.moved += len(o.backlog) - len(rest)
-	o.backlog, o.behind = rest, min(o.behind, len(rest))
-	if len(rest) == 0 {
-		o.backlog, o.blockedAt = nil, 0
-	}
-	sh.finish(s)
-}
-
 // giveUp ends a session from within the shard: the client is told behind what
 // is queued, and a task does what may wait.
 func (sh *shard) giveUp(s *Session, d Disconnect) {
@@ -189,29 +283,20 @@ func (sh *shard) giveUp(s *Session, d Disconnect) {
 	sh.hub.task(func() { s.Close(d) })
 }
 
-// end says why and closes when all is out.
+// end says why and closes when all is out, at the end of this round at the
+// earliest.
 func (sh *shard) end(s *Session, e *Event) {
 	o := &s.out
 	if o.closing || o.closed {
 		return
 	}
-	bye := s.form.AppendEvent(nil, e)
-	s.sent(bye)
-	o.closing = true
 	if s.trail != nil {
 		s.trail.code, s.trail.reason = e.Code, e.Reason
 	}
 	o.deadline = time.Now().Add(lingerTimeout)
 	sh.wheel.Schedule(&s.timer, lingerTimeout)
-	switch {
-	case o.dirty:
-		o.more = append(o.more, bye)
-	case o.blocked:
-		o.backlog = append(o.backlog, bye...)
-	default:
-		sh.put(s, bye)
-		sh.finish(s)
-	}
+	sh.queue(s, sh.said(s, laneLast, e))
+	o.closing = true
 }
 
 // shut closes the connection and lets go of everything.
@@ -224,6 +309,9 @@ func (sh *shard) shut(s *Session) {
 	sh.remember(s)
 	if t := s.tail.Load(); t != nil {
 		s.unlisten(t)
+	}
+	if o.late != nil {
+		sh.forget(o.late)
 	}
 	*o = output{closing: true, closed: true, dirty: o.dirty}
 	s.conn.Close()

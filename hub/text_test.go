@@ -38,6 +38,8 @@ func (f *text) AppendEvent(dst []byte, e *hub.Event) []byte {
 		return fmt.Appendf(dst, "unsub %s %d\n", e.Channel, e.Code)
 	case hub.EventSubscribed:
 		return fmt.Appendf(dst, "sub %s %s %d\n", e.Channel, epoch(e.Position), e.Position.Offset)
+	case hub.EventNotice:
+		return fmt.Appendf(dst, "notice %s\n", e.Data)
 	case hub.EventRefreshed:
 		return fmt.Appendf(dst, "refresh %d\n", e.ExpiresAt)
 	case hub.EventDisconnected:

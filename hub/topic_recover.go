@@ -84,9 +84,9 @@ func (t *topic) attachLocked(sb *sub) channel.Position {
 }
 
 // detach takes a subscription out of its topic, whose reference it keeps. why
-// is what the client is told, zero for nothing.
-func (t *topic) detach(sb *sub, why Unsubscribe) {
-	m := message{kind: msgDetach, sub: sb}
+// is what the client is told, zero for nothing; reply follows it.
+func (t *topic) detach(sb *sub, why Unsubscribe, reply []byte) {
+	m := message{kind: msgDetach, sub: sb, bytes: reply}
 	if why.Code != 0 {
 		m.event = &Event{Kind: EventUnsubscribed, Channel: t.name, Code: why.Code, Reason: why.Reason}
 	}

@@ -27,6 +27,8 @@ type Metrics struct {
 	disconnects *vec[uint32, Counter]
 	limits      *vec[string, Counter]
 	api         *vec[string, APIMethod]
+	slow        *vec[string, Counter]
+	expired     *vec[string, Counter]
 }
 
 // New returns metrics that are all zero.
@@ -48,6 +50,8 @@ func New() *Metrics {
 	m.doors = newNameVec(MaxDoors, m.newDoor)
 	m.limits = newNameVec(MaxLimits, func(limit string) *Counter { return m.counter(nameLimitHits, limit) })
 	m.commands = newListVec(commandNames(), func(name string) *Counter { return m.counter(nameCommands, name) })
+	m.slow = newListVec(slowRules(), func(rule string) *Counter { return m.counter(nameSlow, rule) })
+	m.expired = newListVec(expiryQueues(), func(queue string) *Counter { return m.counter(nameExpired, queue) })
 	m.api = newListVec(apiMethods(), m.newAPIMethod)
 	m.replies = newVec(2*codesPerRange, errorCode, codeLabel, func(code string) *Counter { return m.counter(nameErrorReplies, code) })
 	m.disconnects = newVec(2*codesPerRange, disconnectCode, codeLabel, func(code string) *Counter { return m.counter(nameDisconnects, code) })
@@ -87,8 +91,9 @@ type Namespace struct {
 	// PositionFailures counts subscribers found behind their channel, Repairs
 	// channels read again because their feed may have had a gap.
 	PositionFailures, Repairs *Counter
-	// Conflated counts deliveries that gave way to a newer one.
-	Conflated *Counter
+	// Conflated counts deliveries that gave way to a newer one, Dropped those
+	// not made because a client was slow.
+	Conflated, Dropped *Counter
 	// Filtered counts deliveries that a filter kept back, DeltaSaved the bytes
 	// that patches saved.
 	Filtered, DeltaSaved *Counter
@@ -115,6 +120,7 @@ func (m *Metrics) newNamespace(name string) *Namespace {
 		Unrecovered:      m.counter(nameUnrecovered, name),
 		PositionFailures: m.counter(namePositionFailures, name),
 		Repairs:          m.counter(nameRepairs, name),
+		Dropped:          m.counter(nameDropped, name),
 		Conflated:        m.counter(nameConflated, name),
 		Filtered:         m.counter(nameFiltered, name),
 		DeltaSaved:       m.counter(nameDeltaSaved, name),

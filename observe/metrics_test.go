@@ -91,6 +91,8 @@ func useAll(m *observe.Metrics) {
 	m.Reply(103).Add(31)
 	m.Disconnect(3000).Add(32)
 	m.Limit(observe.LimitQueue).Add(33)
+	m.Slow("conflate").Inc()
+	m.Expired("backlog").Inc()
 	a := m.API("publish")
 	a.Requests.Add(34)
 	a.Errors.Add(35)
@@ -267,12 +269,20 @@ func TestEveryLabelIsBounded(t *testing.T) {
 	} {
 		m.API(method).Requests.Inc()
 	}
+	for _, rule := range []string{"disconnect", "conflate", "drop_oldest", "resync"} {
+		m.Slow(rule).Inc()
+	}
+	for _, queue := range []string{"publish", "inbox", "waiting", "paced", "backlog", "recovery", "history"} {
+		m.Expired(queue).Inc()
+	}
 	for i := range 3000 {
 		name := "name" + strconv.Itoa(i)
 		m.Namespace(name).Published.Inc()
 		m.PublishSeconds(name).Observe(1)
 		m.Door(name).Opened.Inc()
 		m.Limit(name).Inc()
+		m.Slow(name).Inc()
+		m.Expired(name).Inc()
 		m.Command(name).Inc()
 		m.API(name).Requests.Inc()
 		m.Info(name, name)

@@ -33,6 +33,7 @@ const (
 	nameUnrecovered      = "myelin_unrecovered_total"
 	namePositionFailures = "myelin_position_failures_total"
 	nameRepairs          = "myelin_repairs_total"
+	nameDropped          = "myelin_dropped_total"
 	nameConflated        = "myelin_conflated_total"
 	nameFiltered         = "myelin_filtered_total"
 	nameDeltaSaved       = "myelin_delta_saved_bytes_total"
@@ -73,6 +74,8 @@ const (
 	nameHubJoined    = "myelin_hub_joined_frames_total"
 	nameHubPings     = "myelin_hub_pings_sent_total"
 	nameHubSlowDrops = "myelin_hub_slow_disconnects_total"
+	nameSlow         = "myelin_slow_total"
+	nameExpired      = "myelin_expired_total"
 	nameHubRemote    = "myelin_hub_remote_members"
 	nameHubCopies    = "myelin_hub_member_copies_total"
 )
@@ -87,6 +90,8 @@ const (
 	labelMethod    = "method"
 	labelCode      = "code"
 	labelLimit     = "limit"
+	labelRule      = "rule"
+	labelQueue     = "queue"
 )
 
 // Table returns every metric that Myelin itself has, in the order of the
@@ -107,6 +112,7 @@ func Table() []Metric {
 		{nameUnrecovered, TypeCounter, ns, "", "Subscriptions that asked to recover and were told that they could not."},
 		{namePositionFailures, TypeCounter, ns, "", "Position checks that found a subscriber behind its channel."},
 		{nameRepairs, TypeCounter, ns, "", "Channels read again from the engine because the continuity of their feed was unknown."},
+		{nameDropped, TypeCounter, ns, "", "Publications that a subscriber was not sent because it was too slow, one for each subscriber."},
 		{nameConflated, TypeCounter, ns, "", "Publications that a subscriber did not get because he wants only the newest or was too slow for more, one for each subscriber."},
 		{nameFiltered, TypeCounter, ns, "", "Publications that a subscriber did not get because of his filter, one for each subscriber."},
 		{nameDeltaSaved, TypeCounter, ns, "bytes", "What patches were shorter than the data they stand for, for each subscriber."},
@@ -147,6 +153,8 @@ func Table() []Metric {
 		{nameHubJoined, TypeCounter, nil, "", "Frames that shared a write with an earlier frame."},
 		{nameHubPings, TypeCounter, nil, "", "Pings sent to clients."},
 		{nameHubSlowDrops, TypeCounter, nil, "", "Sessions ended because they did not take what was queued for them."},
+		{nameSlow, TypeCounter, []string{labelRule}, "", "Times that a rule for slow clients was applied, to a subscription or, disconnect, to a connection."},
+		{nameExpired, TypeCounter, []string{labelQueue}, "", "Publications not handed on because they had expired, by where they waited; one for each subscriber in paced and backlog."},
 		{nameHubRemote, TypeGauge, nil, "", "Members of channels that other nodes of the cluster have, as far as they are known here."},
 		{nameHubCopies, TypeCounter, nil, "", "Times that all members of another node were read, because it is new or because a message of it was missed."},
 	}
@@ -183,6 +191,8 @@ func Labels() []Label {
 		{labelMethod, len(apiMethods()) + 1, "A method of the HTTP API."},
 		{labelCode, 2*codesPerRange + 1, "An error or disconnect code of the published lists."},
 		{labelLimit, MaxLimits + 1, "A named limit: " + limitNames + "."},
+		{labelRule, len(slowRules()) + 1, "A rule for slow clients: disconnect, conflate, drop_oldest, resync."},
+		{labelQueue, len(expiryQueues()) + 1, "Where a publication waited: publish, inbox, waiting, paced, backlog, recovery, history."},
 		{labelVersion, 1, "The version of the binary."},
 		{labelEngine, 1, "The kind of engine."},
 	}
@@ -219,16 +229,13 @@ const (
 
 	// LimitTails counts clients that could not be listened to.
 	LimitTails = "tails"
-	// LimitPacedKeys counts conflated subscriptions that had more keys waiting
-	// than they may.
-	LimitPacedKeys = "paced_keys"
 
 	limitNames = LimitConsumers + ", " + LimitAcks + ", " + LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
 		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
-		LimitHeldOperations + ", " + LimitTails + ", " + LimitPacedKeys + ", " + quotaLimitNames +
+		LimitHeldOperations + ", " + LimitTails + ", " + deliveryLimitNames + ", " + quotaLimitNames +
 		", " + patternLimitNames +
 		", " + hookLimitNames +
 		", " + filterLimitNames +
