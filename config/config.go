@@ -109,8 +109,9 @@ type Namespace struct {
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
-	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
-	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
+	Delta      bool   `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
+	NumericIDs Switch `yaml:"numeric_ids" default:"auto" enum:"auto|true|false" doc:"Whether clients that ask for it know a channel by a number in place of its name, in what they are sent. auto: JSON clients do. true: Protobuf clients too, but not with npm centrifuge 5.8.0 in Node, whose Protobuf client does not know the numbers again."`
+	Batch      Batch  `yaml:"batch" doc:"Fewer, larger writes."`
 
 	PositionCheck Duration           `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
 	Message       Size               `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`

@@ -147,6 +147,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
-		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
+		Delta: ns.Delta, NumericIDs: numericIDs(ns.NumericIDs), BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }
