@@ -154,7 +154,7 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		return nil, channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
 	}
 	req := hub.SubscribeRequest{
-		Channel: r.Channel, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
+		Channel: r.Channel, Data: r.Data, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
 		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
 		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
 	}
@@ -177,6 +177,9 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 	if err != nil {
 		return nil, err
 	}
+	if sn.Asked {
+		c.renewLater(r.Channel, sn.ExpiresAt)
+	}
 	if r.Flag&rejectUnrecovered != 0 && sn.WasRecovering && !sn.Recovered {
 		sn.Cancel()
 		return nil, channel.ErrUnrecoverable.With("what came after the given position is not kept any more")
@@ -187,6 +190,9 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 
 func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.SubscribeResult {
 	expires, ttl := lifetime(sn.ExpiresAt, time.Now().Unix())
+	if sn.Asked {
+		expires, ttl = false, 0 // the server asks again, not the client
+	}
 	r := &protocol.SubscribeResult{
 		Expires: expires, Ttl: ttl, Recoverable: sn.Recoverable, Positioned: sn.Recoverable,
 		WasRecovering: sn.WasRecovering, Recovered: sn.Recovered,

@@ -86,7 +86,7 @@ func (c *Conversation) connectOneWay(r *protocol.ConnectRequest, lastID string) 
 	}
 	p := &protocol.Push{Connect: &protocol.Connect{
 		Client: res.Client, Version: res.Version, Subs: res.Subs, Expires: res.Expires, Ttl: res.Ttl,
-		Ping: res.Ping, Session: res.Session, Node: res.Node, Time: res.Time,
+		Ping: res.Ping, Session: res.Session, Node: res.Node, Time: res.Time, Data: res.Data,
 	}}
 	c.session.Send(c.wire.push(nil, p))
 	for _, sn := range subs {
@@ -173,7 +173,7 @@ func (s *starts) apply(r *protocol.SubscribeRequest) {
 // admit identifies the session and makes its first subscriptions. When it
 // fails the session is of no more use.
 func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protocol.ConnectResult, []*hub.Subscription, error) {
-	who, err := c.identify(r.Token)
+	who, welcome, err := c.meet(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -184,7 +184,13 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 	now := time.Now()
 	opts := c.host.hub.Options()
 	res := &protocol.ConnectResult{Client: c.session.ID(), Version: c.host.opts.Version, Time: now.UnixMilli()}
-	res.Expires, res.Ttl = lifetime(who.ExpiresAt, now.Unix())
+	if welcome == nil {
+		res.Expires, res.Ttl = lifetime(who.ExpiresAt, now.Unix())
+	} else {
+		// Who was let in by a hook cannot renew that: the server asks again.
+		res.Data = c.wire.payload(welcome.Data)
+		c.renewLater("", who.ExpiresAt)
+	}
 	if opts.PingInterval > 0 {
 		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay
 	}

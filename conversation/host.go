@@ -27,6 +27,8 @@ type Options struct {
 	Introspect bool
 	// Methods are rpc methods of other rooms, by name.
 	Methods map[string]func(context.Context, *hub.Session, []byte) (any, error)
+	// Hooks ask the user's backend; nil for nobody.
+	Hooks Hooks
 	// Version is what clients are told.
 	Version string
 	Metrics *observe.Metrics
@@ -41,6 +43,8 @@ type Host struct {
 	// nobody is the identity of every client without a token.
 	nobody auth.Identity
 	rpcs   map[string]func(*Conversation, []byte) (any, error)
+	// renewals are what the backend is to be asked again about.
+	renewals renewals
 
 	mu struct {
 		sync.RWMutex
@@ -60,6 +64,9 @@ func NewHost(ctx context.Context, o Options) *Host {
 		h.rpcs[name] = func(c *Conversation, b []byte) (any, error) { return method(h.ctx, c.session, b) }
 	}
 	h.mu.emulated = make(map[string]*Conversation)
+	if o.Hooks != nil {
+		h.renewals.begin(h)
+	}
 	if bus := o.Hub.Options().Bus; bus != nil {
 		bus.Answer(topicEmulate, h.answerEmulate)
 	}
@@ -83,6 +90,8 @@ type Transport struct {
 	Address auth.Addr
 	// Resumable: each message carries a resume token (one-way wires only).
 	Resumable bool
+	// About is what hooks are shown of where it came from, see Host.About.
+	About *hub.About
 }
 
 // Conversation is one client's dialogue.
@@ -93,6 +102,9 @@ type Conversation struct {
 	// secret is known to the client alone: who has it speaks for the session.
 	// Empty where commands come by the transport itself.
 	secret string
+
+	// due is what the backend is to be asked again about.
+	due renewal
 
 	mu struct {
 		sync.Mutex
@@ -112,6 +124,7 @@ func (h *Host) Open(t Transport) (*Conversation, error) {
 	}
 	s, err := h.hub.Open(hub.SessionOptions{
 		Conn: t.Conn, Form: wire, Private: t.Resumable, Pongs: !wire.oneWay, Address: t.Address,
+		About: t.About,
 	})
 	if err != nil {
 		return nil, err
@@ -136,12 +149,16 @@ func (c *Conversation) Close(why hub.Disconnect) {
 		delete(c.host.mu.emulated, c.secret)
 		c.host.mu.Unlock()
 	}
+	c.host.renewals.forget(c)
 	c.session.Close(why)
 }
 
 // CloseSaying is Close with a goodbye of the transport's own, behind which
 // nothing is sent.
-func (c *Conversation) CloseSaying(why hub.Disconnect, bye []byte) { c.session.CloseSaying(why, bye) }
+func (c *Conversation) CloseSaying(why hub.Disconnect, bye []byte) {
+	c.host.renewals.forget(c)
+	c.session.CloseSaying(why, bye)
+}
 
 // Handle handles the commands of one frame. It reports whether the
 // conversation goes on; when not, its session has been closed with a reason.

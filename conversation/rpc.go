@@ -24,6 +24,9 @@ func rpcs() map[string]func(*Conversation, []byte) (any, error) {
 // rpc answers one of the methods.
 func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
 	method := c.host.rpcs[r.Method]
+	if method == nil && c.host.asksRPC(r.Method) {
+		return c.askRPC(id, r)
+	}
 	if method == nil {
 		return channel.ErrMethodNotFound.With("rpc knows " + strings.Join(slices.Sorted(maps.Keys(c.host.rpcs)), ", "))
 	}

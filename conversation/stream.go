@@ -35,7 +35,9 @@ const (
 type Stream struct {
 	Host *Host
 	// OneWay: the clients only listen.
-	OneWay  bool
+	OneWay bool
+	// Name is that of the transport, as hooks are told.
+	Name    string
 	Metrics *observe.Door
 }
 
@@ -76,7 +78,8 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, look Look) error 
 	out := pipe.New(max(streamBytes, len(look.Begin)))
 	_, _ = out.WriteNow(look.Begin) // fits
 	conv, err := s.Host.Open(Transport{
-		Conn: out, Wire: look.Wire, Emulated: !s.OneWay, Resumable: s.OneWay && look.Resumable, Address: auth.AddressOf(r),
+		Conn: out, Wire: look.Wire, Emulated: !s.OneWay, Resumable: s.OneWay && look.Resumable,
+		Address: auth.AddressOf(r), About: s.Host.About(s.Name, r, look.Wire),
 	})
 	if err != nil {
 		return err

@@ -86,6 +86,8 @@ type Options struct {
 	Logger  *slog.Logger
 	// Lifecycle has the hub tell who comes and goes; nil is not.
 	Lifecycle *Lifecycle
+	// Hooks decide in the namespaces that ask them.
+	Hooks Hooks
 }
 
 // NumericIDs is for whom ids are.
@@ -152,6 +154,9 @@ type Namespace struct {
 	// they wait for a client whose queue is full.
 	Lane Lane
 	Slow Slow
+	// AskSubscribe and AskPublish have the hooks decide who may, and the rules
+	// nothing. A subscription token needs no asking.
+	AskSubscribe, AskPublish bool
 	// System says that the server made it for itself: its name begins with "$",
 	// nobody else writes to it, and a client reads it only by a token that names
 	// its channels.
@@ -267,6 +272,12 @@ func (o Options) withDefaults() Options {
 		}
 		c.metrics = o.Metrics.Namespace(name)
 		c.latency = o.Metrics.PublishSeconds(name)
+		if c.AskSubscribe {
+			c.Rules.Subscribe = 0
+		}
+		if c.AskPublish {
+			c.Rules.Publish = 0
+		}
 		spaces[name] = &c
 	}
 	o.Namespaces = spaces

@@ -28,6 +28,7 @@ type Session struct {
 	private bool
 	pongs   bool
 	address auth.Addr
+	about   *About
 
 	id string
 
@@ -91,6 +92,8 @@ type SessionOptions struct {
 	Pongs bool
 	// Address is where the client is, where that is known.
 	Address auth.Addr
+	// About is shown to hooks; nil for nothing.
+	About *About
 }
 
 // Room returns nil while another session may be opened, else why not.
@@ -121,7 +124,7 @@ func (h *Hub) Open(o SessionOptions) (*Session, error) {
 		return nil, channel.ErrLimitExceeded.With("the server has all the connections it may have")
 	}
 	s := &Session{
-		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs, address: o.Address,
+		hub: h, conn: o.Conn, form: o.Form, private: o.Private, pongs: o.Pongs, address: o.Address, about: o.About,
 		id:    NewID(),
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
@@ -379,7 +382,7 @@ func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (chann
 	if ns.Gate != nil {
 		return channel.Ack{}, errGated(ns)
 	}
-	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
+	if err := s.mayPublish(ctx, ns, r); err != nil {
 		return channel.Ack{}, err
 	}
 	r.Info = s.speaker(r.Channel)

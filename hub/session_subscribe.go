@@ -116,11 +116,15 @@ type SubscribeRequest struct {
 	// As is the user whom others see in this channel, where that is not the
 	// session's.
 	As string `json:",omitzero"`
+	// Data is what the client sent along; hooks are shown it.
+	Data []byte `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
 
 	// paged: the client has read entries, see SubscribeState.
 	paged bool
+	// asked: a hook decided on it.
+	asked bool
 }
 
 // Subscription is a granted request. Its owner encodes the reply from it and
@@ -146,6 +150,8 @@ type Subscription struct {
 	ID    int64
 	// ExpiresAt is when it ends unless refreshed, in Unix seconds; 0 is never.
 	ExpiresAt int64
+	// Asked: a hook decided on it.
+	Asked bool
 
 	sub *sub
 	// at is the position that the subscription joined at.
@@ -181,7 +187,7 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 		return nil, err
 	}
 	out := &Subscription{
-		sub: sb, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover,
+		sub: sb, Asked: r.asked, Position: at, Recoverable: sb.recoverable, WasRecovering: r.Recover,
 		ExpiresAt: sb.expiresAt, Data: r.Options.Data, Rate: r.Rate,
 		Delta: sb.delta,
 	}

@@ -116,6 +116,9 @@ func (s *Session) mayJoin(ctx context.Context, ns *Namespace, r *SubscribeReques
 		return ns.Gate.Enter(ctx, s, r.Channel, r.Granted || r.Grant != nil)
 	case r.Granted:
 		return nil
+	case ns.AskSubscribe && r.Grant == nil:
+		r.asked = true
+		return s.askSubscribe(ctx, r)
 	case ns.spaces != nil:
 		return s.mayMatch(ns, r)
 	}

@@ -89,9 +89,11 @@ func (s *Session) SetEntry(ctx context.Context, r EntryRequest) (channel.Ack, er
 	if ns.Gate != nil {
 		return channel.Ack{}, errGated(ns)
 	}
-	if err := s.may(auth.VerbPublish, ns, r.Channel, false); err != nil {
+	ask := channel.PublishRequest{Channel: r.Channel, Key: r.Key, Data: r.Data}
+	if err := s.mayPublish(ctx, ns, &ask); err != nil {
 		return channel.Ack{}, err
 	}
+	r.Data = ask.Data
 	if err := s.ownsKey(ns, r.Key); err != nil {
 		return channel.Ack{}, err
 	}

@@ -29,6 +29,8 @@ type Metrics struct {
 	api         *vec[string, APIMethod]
 	slow        *vec[string, Counter]
 	expired     *vec[string, Counter]
+	hooks       *vec[string, Hook]
+	webhooks    *vec[string, Webhook]
 }
 
 // New returns metrics that are all zero.
@@ -47,6 +49,7 @@ func New() *Metrics {
 	m.namespaces = newNameVec(MaxNamespaces, m.newNamespace)
 	m.consumers = newNameVec(MaxNamespaces, m.newConsumers)
 	m.publishes = newNameVec(MaxNamespaces, func(ns string) *Histogram { return m.histogram(namePublishSeconds, ns) })
+	m.hooks, m.webhooks = newNameVec(MaxHooks, m.newHook), newNameVec(MaxHooks, m.newWebhook)
 	m.doors = newNameVec(MaxDoors, m.newDoor)
 	m.limits = newNameVec(MaxLimits, func(limit string) *Counter { return m.counter(nameLimitHits, limit) })
 	m.commands = newListVec(commandNames(), func(name string) *Counter { return m.counter(nameCommands, name) })

@@ -100,7 +100,7 @@ const (
 func Table() []Metric {
 	ns, door, method := []string{labelNamespace}, []string{labelDoor}, []string{labelMethod}
 	code, limit, command := []string{labelCode}, []string{labelLimit}, []string{labelCommand}
-	return []Metric{
+	return append([]Metric{
 		{nameBuildInfo, TypeGauge, []string{labelVersion, labelEngine}, "", "Always 1; the labels say what is running."},
 
 		{namePublications, TypeCounter, ns, "", "Publications accepted from publishers."},
@@ -157,7 +157,7 @@ func Table() []Metric {
 		{nameExpired, TypeCounter, []string{labelQueue}, "", "Publications not handed on because they had expired, by where they waited; one for each subscriber in paced and backlog."},
 		{nameHubRemote, TypeGauge, nil, "", "Members of channels that other nodes of the cluster have, as far as they are known here."},
 		{nameHubCopies, TypeCounter, nil, "", "Times that all members of another node were read, because it is new or because a message of it was missed."},
-	}
+	}, hookTable()...)
 }
 
 // Label is one row of the table of labels.
@@ -193,6 +193,7 @@ func Labels() []Label {
 		{labelLimit, MaxLimits + 1, "A named limit: " + limitNames + "."},
 		{labelRule, len(slowRules()) + 1, "A rule for slow clients: disconnect, conflate, drop_oldest, resync."},
 		{labelQueue, len(expiryQueues()) + 1, "Where a publication waited: publish, inbox, waiting, paced, backlog, recovery, history."},
+		{labelHook, MaxHooks + 1, "A hook (connect, refresh, subscribe, sub_refresh, publish, rpc), or a webhook of the config."},
 		{labelVersion, 1, "The version of the binary."},
 		{labelEngine, 1, "The kind of engine."},
 	}

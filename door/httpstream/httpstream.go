@@ -60,7 +60,7 @@ func New(o Options) *Door {
 		}
 	}
 	return &Door{
-		stream: conversation.Stream{Host: o.Host, OneWay: o.OneWay, Metrics: o.Metrics.Door(name)},
+		stream: conversation.Stream{Host: o.Host, OneWay: o.OneWay, Name: name, Metrics: o.Metrics.Door(name)},
 		json:   look(protocol.JSON, "application/json"),
 		pb:     look(protocol.Protobuf, "application/octet-stream"),
 	}

@@ -59,7 +59,7 @@ func New(o Options) *Door {
 		name = "uni_sse"
 	}
 	return &Door{
-		stream: conversation.Stream{Host: o.Host, OneWay: o.OneWay, Metrics: o.Metrics.Door(name)},
+		stream: conversation.Stream{Host: o.Host, OneWay: o.OneWay, Name: name, Metrics: o.Metrics.Door(name)},
 		wire:   conversation.NewWire(protocol.JSON, conversation.Framing{Frame: appendEvent}, o.OneWay),
 	}
 }

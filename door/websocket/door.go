@@ -102,13 +102,14 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	if subprotocol == subprotocolProtobuf || q.Get("format") == "protobuf" || q.Get("cf_protocol") == "protobuf" {
 		wire = d.pb
 	}
+	name := "uni_websocket"
 	if !d.opts.OneWay {
-		q = nil
+		q, name = nil, "websocket"
 	}
-	at := auth.AddressOf(r)
+	at, about := auth.AddressOf(r), d.opts.Host.About(name, r, wire)
 	return d.sockets.Serve(w, r, &socket.Opening{
 		Subprotocol: subprotocol, Limit: d.opts.Host.Limits().MessageBytes + frameSlack, Room: d.opts.Host.Room,
-		Open: func(conn socket.Conn) (socket.Dialogue, bool) { return d.open(conn, wire, q, at) },
+		Open: func(conn socket.Conn) (socket.Dialogue, bool) { return d.open(conn, wire, q, at, about) },
 	})
 }
 
@@ -130,8 +131,8 @@ func choose(h http.Header) string {
 const frameSlack = 4 << 10
 
 // open begins a conversation over conn. query is that of a one-way client.
-func (d *Door) open(conn socket.Conn, wire *conversation.Wire, query url.Values, at auth.Addr) (socket.Dialogue, bool) {
-	conv, err := d.opts.Host.Open(conversation.Transport{Conn: conn, Wire: wire, Address: at})
+func (d *Door) open(conn socket.Conn, wire *conversation.Wire, query url.Values, at auth.Addr, about *hub.About) (socket.Dialogue, bool) {
+	conv, err := d.opts.Host.Open(conversation.Transport{Conn: conn, Wire: wire, Address: at, About: about})
 	if err != nil {
 		// There was room when the handshake came, and it was the last.
 		_, _ = conn.WriteNow(socket.AppendClose(nil, socket.StatusTryAgainLater, channel.Public(err).Message))

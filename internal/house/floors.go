@@ -21,7 +21,7 @@ var floors = []floor{
 	{1, []string{"protocol", "auth", "observe", "roster", "socket"}},
 	{2, []string{"hub", "mesh"}},
 	{3, []string{"conversation", "consumer"}},
-	{4, []string{"engine/*", "door/*", "process/*", "media", "edge"}},
+	{4, []string{"engine/*", "door/*", "process/*", "media", "edge", "hook"}},
 	{5, []string{"config", "console"}},
 	{6, []string{"server"}},
 	{7, []string{"cmd/myelin"}},
@@ -65,7 +65,7 @@ type fixture struct {
 var fixtures = []fixture{
 	{
 		"engine/memory",
-		[]string{"hub", "conversation", "consumer", "door/*", "process/*", "media", "edge"},
+		[]string{"hub", "conversation", "consumer", "door/*", "process/*", "media", "edge", "hook"},
 		"the reference engine: a hub without an engine shows nothing",
 	},
 	{

@@ -1,0 +1,125 @@
+package conversation
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"myelin/auth"
+	"myelin/hub"
+	"myelin/protocol"
+)
+
+// Hooks ask the user's backend what only it knows. Calls come from many
+// goroutines, may take their time, and are bounded in number by who makes them:
+// a conversation does nothing else meanwhile, others are not held up. Errors
+// are *channel.Error, which the client gets, and hub.Disconnect.
+type Hooks interface {
+	hub.Hooks
+	// Asks reports whether there is a hook of a name: connect, refresh,
+	// sub_refresh or rpc.
+	Asks(name string) bool
+	// Headers picks those of a request that hooks hand on.
+	Headers(h http.Header) map[string][]string
+	// AskConnect returns who a client without a token is.
+	AskConnect(ctx context.Context, s *hub.Session, r *protocol.ConnectRequest) (*auth.Admission, error)
+	// AskRefresh says whether a connection may go on, AskSubRefresh the same of
+	// a subscription.
+	AskRefresh(ctx context.Context, s *hub.Session) (auth.Renewal, error)
+	AskSubRefresh(ctx context.Context, s *hub.Session, name string) (auth.Renewal, error)
+	// AskRPC answers an rpc that Myelin does not know.
+	AskRPC(ctx context.Context, s *hub.Session, method string, data []byte) ([]byte, error)
+}
+
+// The names of the hooks of conversations.
+const (
+	hookConnect    = "connect"
+	hookRefresh    = "refresh"
+	hookSubRefresh = "sub_refresh"
+	hookRPC        = "rpc"
+)
+
+// About returns what hooks are shown of a transport that a request began; nil
+// where there are none.
+func (h *Host) About(transport string, r *http.Request, w *Wire) *hub.About {
+	if h.opts.Hooks == nil {
+		return nil
+	}
+	about := &hub.About{Transport: transport, Protocol: "json", Headers: h.opts.Hooks.Headers(r.Header)}
+	if w.format == protocol.Protobuf {
+		about.Protocol = "protobuf"
+	}
+	return about
+}
+
+// meet finds out who connects: by the token, else by the hook where there is
+// one.
+func (c *Conversation) meet(r *protocol.ConnectRequest) (*auth.Identity, *auth.Admission, error) {
+	if hooks := c.host.opts.Hooks; r.Token == "" && hooks != nil && hooks.Asks(hookConnect) {
+		a, err := hooks.AskConnect(c.host.ctx, c.session, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return a.Identity, a, nil
+	}
+	who, err := c.identify(r.Token)
+	return who, nil, err
+}
+
+// asksRPC reports whether the backend answers a method. Those of Myelin's own
+// names it never does.
+func (h *Host) asksRPC(method string) bool {
+	return h.opts.Hooks != nil && h.opts.Hooks.Asks(hookRPC) && !strings.HasPrefix(method, "myelin.")
+}
+
+func (c *Conversation) askRPC(id uint32, r *protocol.RPCRequest) error {
+	data, err := c.host.opts.Hooks.AskRPC(c.host.ctx, c.session, r.Method, r.Data)
+	if err != nil {
+		return err
+	}
+	c.send(&protocol.Reply{Id: id, Rpc: &protocol.RPCResult{Data: c.wire.payload(data)}})
+	return nil
+}
+
+// renew asks whether the connection, or the subscription to a channel, may go
+// on, and ends it where not.
+func (c *Conversation) renew(name string) {
+	hooks, ctx := c.host.opts.Hooks, c.host.ctx
+	if name == "" {
+		who := c.session.Identity()
+		again, err := hooks.AskRefresh(ctx, c.session)
+		switch {
+		case err != nil || again.Expired:
+			c.session.Close(asEnd(err, hub.DisconnectExpired))
+			return
+		case again.Info == nil:
+			again.Info = who.Info
+		}
+		renewed := *who
+		renewed.ExpiresAt, renewed.Info = again.ExpiresAt, again.Info
+		if c.session.Refresh(&renewed) == nil {
+			c.renewLater(name, again.ExpiresAt)
+		}
+		return
+	}
+	again, err := hooks.AskSubRefresh(ctx, c.session, name)
+	if err != nil || again.Expired {
+		if d, ok := err.(hub.Disconnect); ok { //nolint:errorlint // the hook returns it as it is
+			c.session.Close(d)
+			return
+		}
+		c.session.EndSubscription(name, hub.UnsubscribeExpired)
+		return
+	}
+	if c.session.ProlongSubscription(name, again.ExpiresAt) == nil {
+		c.renewLater(name, again.ExpiresAt)
+	}
+}
+
+// asEnd returns the disconnect that a hook asked for, or the one to end with.
+func asEnd(err error, otherwise hub.Disconnect) hub.Disconnect {
+	if d, ok := err.(hub.Disconnect); ok { //nolint:errorlint // the hook returns it as it is
+		return d
+	}
+	return otherwise
+}
