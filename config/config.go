@@ -49,6 +49,7 @@ type Config struct {
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
 	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`
 	Lifecycle  Lifecycle            `yaml:"lifecycle" doc:"Who comes and goes, and where, as the ordered channel $lifecycle:events. Off while events is empty. See [lifecycle](lifecycle.md)."`
+	Hooks      Hooks                `yaml:"hooks" doc:"The application that is asked what only it knows, by HTTP. See [hooks](hooks.md)."`
 	Log        Log                  `yaml:"log" doc:"The server's own log, on standard error."`
 
 	// DevMode says that Dev prepared this configuration. It is set by --dev
@@ -119,6 +120,7 @@ type Namespace struct {
 	Consumers     NamespaceConsumers `yaml:"consumers" doc:"Acknowledged consumers of the channels, which need history. See [consumers](consumers.md)."`
 
 	DedupeWindow Duration `yaml:"dedupe_window" default:"5m" min:"1s" max:"24h" doc:"How long a message id is remembered: the same id within it gives one publication and the same position."`
+	Hooks        []string `yaml:"hooks" default:"" enum:"subscribe|publish" zero:"none" doc:"What the application decides for each client, asked by hooks.subscribe and hooks.publish, instead of the lists subscribe and publish."`
 }
 
 // History bounds what a channel keeps.

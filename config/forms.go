@@ -32,6 +32,8 @@ func checkForm(form, text string) *fault {
 		return checkNATS(text)
 	case "peer":
 		return checkPeer(text)
+	case "header":
+		return checkHeader(text)
 	case "namespace":
 		return checkNamespace(text)
 	case "node":
@@ -184,4 +186,16 @@ func Loopback(address string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// checkHeader checks the name of a header that is handed on.
+func checkHeader(name string) *fault {
+	if flt := checkName(name, mostNode, "-_"); flt != nil {
+		return flt
+	}
+	switch strings.ToLower(name) {
+	case "host", "connection", "upgrade", "content-length", "content-type", "transfer-encoding", "te", "trailer", "x-myelin-signature", "x-myelin-id":
+		return faultf("%s belongs to each request itself and cannot be handed on", name)
+	}
+	return nil
 }

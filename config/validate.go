@@ -93,7 +93,7 @@ func rules() []rule {
 }
 
 func checkDoors(c *Config, report func(*fault, ...string)) {
-	if c.DevMode || c.hasTokenKey() || c.API.Key != "" || c.API.Insecure || c.Auth.Anonymous || c.Pusher.Key != "" {
+	if c.DevMode || c.hasTokenKey() || c.API.Key != "" || c.API.Insecure || c.Auth.Anonymous || c.Pusher.Key != "" || c.Hooks.Connect.URL != "" {
 		return
 	}
 	report(faultf("nothing lets a client in: set auth.tokens.hmac_secret, public_key_file or jwks_url, or api.key, "+

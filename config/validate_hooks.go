@@ -1,9 +1,13 @@
 package config
 
+import "slices"
+
 // hookRules are the rules about what tells, and asks, the outside.
 func hookRules() []rule {
 	return []rule{
 		{"`lifecycle.namespaces` names namespaces that there are.", checkLifecycle},
+		{"`hooks: [subscribe]` of a namespace needs `hooks.subscribe.url`, and `hooks: [publish]` needs `hooks.publish.url`; such an URL needs a namespace that asks.", checkAsked},
+		{"`hooks.refresh` needs `hooks.connect`, and `hooks.sub_refresh` needs `hooks.subscribe`: they renew what those gave.", checkRenewals},
 	}
 }
 
@@ -17,5 +21,33 @@ func checkNamed(c *Config, path string, list []string, report func(*fault, ...st
 		if _, ok := c.Namespaces[name]; !ok {
 			report(faultf("there is no namespace %s", quote(name)).suggest(nearest(name, sortedNames(c.Namespaces))), path)
 		}
+	}
+}
+
+func checkAsked(c *Config, report func(*fault, ...string)) {
+	for word, url := range map[string]string{"subscribe": c.Hooks.Subscribe.URL, "publish": c.Hooks.Publish.URL} {
+		asked := false
+		for _, name := range sortedNames(c.Namespaces) {
+			if !slices.Contains(c.Namespaces[name].Hooks, word) {
+				continue
+			}
+			asked = true
+			if url == "" {
+				report(faultf("nobody is there to be asked; set hooks.%s.url", word), "namespaces."+name+".hooks", "hooks."+word+".url")
+			}
+		}
+		if url != "" && !asked {
+			report(faultf("no namespace asks; give one hooks: [%s]", word), "hooks."+word+".url")
+		}
+	}
+}
+
+func checkRenewals(c *Config, report func(*fault, ...string)) {
+	h := c.Hooks
+	if h.Refresh.URL != "" && h.Connect.URL == "" {
+		report(faultf("only connections that hooks.connect let in are asked about; set hooks.connect.url"), "hooks.refresh.url", "hooks.connect.url")
+	}
+	if h.SubRefresh.URL != "" && h.Subscribe.URL == "" {
+		report(faultf("only subscriptions that hooks.subscribe granted are asked about; set hooks.subscribe.url"), "hooks.sub_refresh.url", "hooks.subscribe.url")
 	}
 }

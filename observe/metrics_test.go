@@ -103,7 +103,19 @@ func useAll(m *observe.Metrics) {
 	}
 	h.Sessions.Set(45)
 	h.InboxDepth.Set(46)
+	useHooks(m)
 	m.Info("1.2.3", "memory")
+}
+
+func useHooks(m *observe.Metrics) {
+	k, w := m.Hook("connect"), m.Webhook("backend")
+	for i, c := range []*observe.Counter{k.Failures, k.Refused, k.Allowed, w.Delivered, w.Failures, w.Dead, w.Lost} {
+		c.Add(int64(80 + i))
+	}
+	for i, g := range []*observe.Gauge{k.Open, w.Waiting, w.Oldest} {
+		g.Set(int64(90 + i))
+	}
+	k.Observe(0.02)
 }
 
 func TestValuesReachTheirMetric(t *testing.T) {
@@ -283,6 +295,8 @@ func TestEveryLabelIsBounded(t *testing.T) {
 		m.Limit(name).Inc()
 		m.Slow(name).Inc()
 		m.Expired(name).Inc()
+		m.Hook(name).Failures.Inc()
+		m.Webhook(name).Delivered.Inc()
 		m.Command(name).Inc()
 		m.API(name).Requests.Inc()
 		m.Info(name, name)

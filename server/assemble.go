@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"myelin/auth"
@@ -97,6 +98,7 @@ func (s *Server) newHub() *hub.Hub {
 	o := hub.Options{
 		Node: s.node, Engine: s.engine, Namespaces: s.spaces, Bans: s.bans, Metrics: s.metrics, Logger: s.log,
 		Lifecycle:    s.lifecycle(),
+		Hooks:        s.hooks(),
 		PingInterval: time.Duration(client.PingInterval),
 		PongTimeout:  time.Duration(client.PongTimeout),
 		StaleAfter:   time.Duration(client.StaleAfter),
@@ -145,6 +147,7 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 			MetaTTL: time.Duration(ns.History.MetaTTL), DedupeWindow: time.Duration(ns.DedupeWindow),
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
+		AskSubscribe: slices.Contains(ns.Hooks, "subscribe"), AskPublish: slices.Contains(ns.Hooks, "publish"),
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
 		Delta: ns.Delta, NumericIDs: numericIDs(ns.NumericIDs), BatchDelay: time.Duration(ns.Batch.MaxDelay),

@@ -7,6 +7,7 @@ import (
 
 	"myelin/config"
 	"myelin/hook"
+	"myelin/hub"
 )
 
 // newCaller returns what asks the application, nil where nothing is asked.
@@ -54,4 +55,12 @@ func (s *Server) hookTransport() (*http.Transport, error) {
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 	}, nil
+}
+
+// hooks returns what the hub asks, nil for nobody.
+func (s *Server) hooks() hub.Hooks {
+	if s.caller == nil {
+		return nil
+	}
+	return s.caller
 }

@@ -19,6 +19,7 @@ import (
 	"myelin/config"
 	"myelin/consumer"
 	"myelin/conversation"
+	"myelin/hook"
 	"myelin/hub"
 	"myelin/mesh"
 	"myelin/observe"
@@ -63,6 +64,7 @@ type Server struct {
 	verifier *auth.Verifier
 	bans     *auth.Bans
 	proxies  proxies
+	caller   *hook.Caller // nil where the application is not asked
 	origins  *auth.Origins
 	hub      *hub.Hub
 	// consumers are what is delivered until it is acknowledged.
@@ -123,6 +125,9 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.addConsumers()
+	if s.caller, err = s.newCaller(); err != nil {
+		return err
+	}
 	if s.verifier, err = newVerifier(c, s.log); err != nil {
 		return err
 	}
@@ -143,10 +148,14 @@ func (s *Server) assemble() {
 	c := s.cfg
 	s.hub = s.newHub()
 	s.consumers.Attach(s.hub)
-	s.host = conversation.NewHost(s.ctx, conversation.Options{
+	talk := conversation.Options{
 		Hub: s.hub, Verifier: s.verifier, Anonymous: c.Auth.Anonymous, Introspect: c.DevMode,
 		Methods: s.consumers.RPCs(), Version: s.opts.Version, Metrics: s.metrics, Logger: s.log,
-	})
+	}
+	if s.caller != nil {
+		talk.Hooks = s.caller
+	}
+	s.host = conversation.NewHost(s.ctx, talk)
 	s.crowd = crowd{
 		most: int64(c.Limits.Connections) + spareConnections, files: descriptors(),
 		held: s.hub.Connections, hit: s.metrics.Limit("http_connections"), log: s.log,
@@ -352,6 +361,12 @@ func (s *Server) Close() error {
 		d.Wait()
 	}
 	s.stop()
+	if s.host != nil {
+		s.host.Wait()
+	}
+	if s.caller != nil {
+		s.caller.Close()
+	}
 	if s.admin != nil {
 		_ = s.admin.Close()
 	}
