@@ -44,6 +44,7 @@ type Config struct {
 	Cluster    Cluster              `yaml:"cluster" doc:"The nodes that serve the same channels. Off while peers is empty. See [operating a cluster](cluster.md)."`
 	Namespaces map[string]Namespace `yaml:"namespaces" doc:"Policies, one for each set of channels. Channel chat:lobby is in namespace chat; a channel without a colon is in namespace default, which always exists. A channel of an unknown namespace is refused. A name is 1 to 64 letters, digits, - and _, and begins with a letter or digit."`
 	Pusher     Pusher               `yaml:"pusher" doc:"The door for clients and servers of the Pusher protocol. Off while there is no key. See [Pusher](pusher.md)."`
+	Mercure    Mercure              `yaml:"mercure" doc:"The door for publishers and subscribers of the Mercure protocol. See [Mercure](mercure.md)."`
 	Consumers  Consumers            `yaml:"consumers" doc:"How many acknowledged consumers there may be. See [consumers](consumers.md)."`
 	Client     Client               `yaml:"client" doc:"The life of one client connection."`
 	Limits     Limits               `yaml:"limits" doc:"What one server and one client may use. Every limit is enforced; none can be switched off."`
@@ -110,9 +111,8 @@ type Namespace struct {
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
-	Delta      bool   `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
-	NumericIDs Switch `yaml:"numeric_ids" default:"auto" enum:"auto|true|false" doc:"Whether clients that ask for it know a channel by a number in place of its name, in what they are sent. auto: JSON clients do. true: Protobuf clients too, but not with npm centrifuge 5.8.0 in Node, whose Protobuf client does not know the numbers again."`
-	Batch      Batch  `yaml:"batch" doc:"Fewer, larger writes."`
+	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
+	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
 
 	PositionCheck Duration           `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
 	Message       Size               `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`

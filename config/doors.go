@@ -10,3 +10,10 @@ type Pusher struct {
 	PresenceMembers  int    `yaml:"presence_members" default:"100" min:"1" max:"10000" doc:"Members of one presence channel; one more is refused."`
 	ClientEvents     int    `yaml:"client_events_per_second" default:"10" min:"1" max:"1000" doc:"Events of one client, as a lasting rate; a second's worth may come at once."`
 }
+
+// Mercure is the hub of the Mercure protocol.
+type Mercure struct {
+	Enabled          bool   `yaml:"enabled" default:"false" doc:"Whether there is a hub at /.well-known/mercure. Tokens are checked as auth.tokens says; subscribers without one need auth.anonymous."`
+	Namespace        string `yaml:"namespace" default:"mercure" form:"filled" doc:"Namespace of public updates: topic https://example.com/1 is mercure:https://example.com/1. Templates, URL patterns and * need subscribe_patterns."`
+	PrivateNamespace string `yaml:"private_namespace" default:"mercure-private" form:"filled" doc:"Namespace of private updates. What a token's claims name is to it what a subscription token is, so it lets in token."`
+}

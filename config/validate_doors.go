@@ -6,6 +6,7 @@ import "slices"
 func doorRules() []rule {
 	return []rule{
 		{"`pusher.key`, `app_id` and `secret` come together; the two namespaces are configured and differ, and the private one lets in `token` and not `anonymous`.", checkPusher},
+		{"`mercure.enabled` needs a key to check tokens with, and two namespaces likewise.", checkMercure},
 	}
 }
 
@@ -24,24 +25,39 @@ func checkPusher(c *Config, report func(*fault, ...string)) {
 			report(faultf("an application of Pusher has an id, a key and a secret; set all three, or none to switch the door off"), s.key, "pusher.key", "pusher.app_id", "pusher.secret")
 		}
 	}
-	for _, s := range []struct{ key, name string }{
-		{"pusher.namespace", p.Namespace}, {"pusher.private_namespace", p.PrivateNamespace},
-	} {
-		if _, ok := c.Namespaces[s.name]; !ok {
-			report(faultf("namespace %s is not configured; add it to namespaces", quote(s.name)), s.key, "pusher.key")
-		}
-	}
-	if p.Namespace == p.PrivateNamespace {
-		report(faultf("who may have public channels would have the private ones; name two namespaces"), "pusher.private_namespace", "pusher.namespace")
+	checkTwoNamespaces(c, report, "pusher.namespace", p.Namespace, "pusher.private_namespace", p.PrivateNamespace)
+}
+
+func checkMercure(c *Config, report func(*fault, ...string)) {
+	m := c.Mercure
+	if !m.Enabled {
 		return
 	}
-	ns, ok := c.Namespaces[p.PrivateNamespace]
-	path := "namespaces." + p.PrivateNamespace + ".subscribe"
+	if !c.hasTokenKey() && !c.DevMode {
+		report(faultf("nobody could publish without a key to check tokens with; set auth.tokens.hmac_secret, public_key_file or jwks_url"),
+			"mercure.enabled", "auth.tokens.hmac_secret")
+	}
+	checkTwoNamespaces(c, report, "mercure.namespace", m.Namespace, "mercure.private_namespace", m.PrivateNamespace)
+}
+
+// checkTwoNamespaces checks those of a door that keeps what is private apart.
+func checkTwoNamespaces(c *Config, report func(*fault, ...string), publicKey, public, privateKey, private string) {
+	for _, s := range []struct{ key, name string }{{publicKey, public}, {privateKey, private}} {
+		if _, ok := c.Namespaces[s.name]; !ok {
+			report(faultf("namespace %s is not configured; add it to namespaces", quote(s.name)), s.key)
+		}
+	}
+	if public == private {
+		report(faultf("who may have what is public would have what is private; name two namespaces"), privateKey, publicKey)
+		return
+	}
+	ns, ok := c.Namespaces[private]
+	path := "namespaces." + private + ".subscribe"
 	switch {
 	case !ok || c.DevMode:
 	case slices.Contains(ns.Subscribe, "anonymous"):
-		report(faultf("anonymous clients of other doors would need no signature for private channels; use [token]"), path, "pusher.private_namespace")
+		report(faultf("anonymous clients of other doors would have what is private; use [token]"), path, privateKey)
 	case !slices.Contains(ns.Subscribe, "token"):
-		report(faultf("a signature is to a private channel what a subscription token is; add token"), path, "pusher.private_namespace")
+		report(faultf("this door's word is to a private channel what a subscription token is; add token"), path, privateKey)
 	}
 }

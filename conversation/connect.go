@@ -248,7 +248,7 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 			c.host.opts.Metrics.Limit(observe.LimitRecovery).Inc()
 		}
 		if c.wire.resume != nil && sn.Recoverable {
-			c.wire.resume.move(q.Channel, sn.Position)
+			c.wire.resume.Move(q.Channel, sn.Position)
 		}
 		subs = append(subs, sn)
 		res.Subs[q.Channel] = c.subscribeResult(sn)

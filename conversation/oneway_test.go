@@ -263,7 +263,7 @@ func TestResumeUnasked(t *testing.T) {
 		}
 		known := func() int {
 			t.Helper()
-			_, n, err := conversation.ParseResume(l.lastID)
+			_, n, err := conversation.ReadResume(l.lastID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +315,7 @@ func TestResumeAfterLoss(t *testing.T) {
 // newEpoch returns a resume token as another life of the server gave it out.
 func newEpoch(t *testing.T, id string) string {
 	t.Helper()
-	if _, _, err := conversation.ParseResume(id); err != nil {
+	if _, _, err := conversation.ReadResume(id); err != nil {
 		t.Fatal(err)
 	}
 	r := conversation.NewResumePoint()

@@ -29,10 +29,10 @@ func hashName(name string) nameHash {
 	return nameHash(sum[:nameHashBytes])
 }
 
-// resumePoint follows the positions of one session. Two goroutines move it: the
+// ResumePoint follows the positions of one session. Two goroutines move it: the
 // one that connects the session, and the shard that writes to it, which has
 // word from the server's side as soon as the session is known by its user.
-type resumePoint struct {
+type ResumePoint struct {
 	mu struct {
 		sync.Mutex
 		index   map[string]int
@@ -46,14 +46,15 @@ type resumeEntry struct {
 	pos  channel.Position
 }
 
-func newResumePoint() *resumePoint {
-	r := new(resumePoint)
+// NewResumePoint returns one that knows of no channel.
+func NewResumePoint() *ResumePoint {
+	r := new(ResumePoint)
 	r.mu.index = make(map[string]int)
 	return r
 }
 
-// move notes that the client will have seen pos.
-func (r *resumePoint) move(name string, pos channel.Position) {
+// Move notes that the client will have seen pos.
+func (r *ResumePoint) Move(name string, pos channel.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.cached = ""
@@ -65,8 +66,8 @@ func (r *resumePoint) move(name string, pos channel.Position) {
 	r.mu.entries = append(r.mu.entries, resumeEntry{hashName(name), pos})
 }
 
-// drop forgets a channel.
-func (r *resumePoint) drop(name string) {
+// Drop forgets a channel.
+func (r *ResumePoint) Drop(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i, ok := r.mu.index[name]
@@ -83,8 +84,8 @@ func (r *resumePoint) drop(name string) {
 	}
 }
 
-// token returns the resume token, empty where there is nothing to resume.
-func (r *resumePoint) token() string {
+// Token returns the resume token, empty where there is nothing to resume.
+func (r *ResumePoint) Token() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.mu.entries) == 0 {
@@ -135,4 +136,19 @@ func parseResume(token string) (map[nameHash]channel.Position, error) {
 		b = b[size+n:]
 	}
 	return out, nil
+}
+
+// Positions is what a resume token holds.
+type Positions struct{ known map[nameHash]channel.Position }
+
+// ParseResume reads a resume token.
+func ParseResume(token string) (Positions, error) {
+	known, err := parseResume(token)
+	return Positions{known}, err
+}
+
+// At returns where the client stands in a channel, if the token says so.
+func (p Positions) At(name string) (channel.Position, bool) {
+	at, ok := p.known[hashName(name)]
+	return at, ok
 }

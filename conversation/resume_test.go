@@ -44,15 +44,15 @@ func TestResumeTokens(t *testing.T) {
 		"something behind":      encode(append(b, 0)),
 		"too long":              encode(append([]byte{1}, strings.Repeat(string(entry), conversation.MaxResumeToken/len(entry))...)),
 	} {
-		if _, n, err := conversation.ParseResume(bad); err == nil {
+		if _, n, err := conversation.ReadResume(bad); err == nil {
 			t.Errorf("%s: read as %d channels", name, n)
 		}
 	}
-	if got, n, err := conversation.ParseResume(encode([]byte{1})); n != 0 || err != nil {
+	if got, n, err := conversation.ReadResume(encode([]byte{1})); n != 0 || err != nil {
 		t.Errorf("of no channel: %v, %d, %v", got, n, err)
 	}
 	most := append(b[:9:9], "\x80\x80\x80\x80\x80\x80\x80\x10"...)
-	if got, _, err := conversation.ParseResume(encode(most), "log:a"); err != nil || got["log:a"].Offset != channel.MaxOffset {
+	if got, _, err := conversation.ReadResume(encode(most), "log:a"); err != nil || got["log:a"].Offset != channel.MaxOffset {
 		t.Errorf("the largest offset: %v, %v", got, err)
 	}
 }
@@ -89,7 +89,7 @@ func TestResumeRoundTrip(t *testing.T) {
 					}
 					return
 				}
-				got, n, err := conversation.ParseResume(token, names...)
+				got, n, err := conversation.ReadResume(token, names...)
 				if err != nil || n != len(model) || !maps.Equal(got, model) {
 					t.Fatalf("%v, %d, %v; want %v", got, n, err, model)
 				}
@@ -109,7 +109,7 @@ func FuzzParseResume(f *testing.F) {
 		f.Add(r.Token())
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		_, n, err := conversation.ParseResume(token)
+		_, n, err := conversation.ReadResume(token)
 		if err == nil && n > len(token) {
 			t.Errorf("%d channels in %d bytes", n, len(token))
 		}

@@ -23,7 +23,7 @@ type Wire struct {
 	framing Framing
 	oneWay  bool
 	// resume is set on the private wire of one resumable session.
-	resume *resumePoint
+	resume *ResumePoint
 }
 
 // NewWire returns a wire. A door makes one for each of its formats and gives
@@ -35,7 +35,7 @@ func NewWire(f protocol.Format, framing Framing, oneWay bool) *Wire {
 // resumable returns a copy of w that belongs to one session.
 func (w *Wire) resumable() *Wire {
 	c := *w
-	c.resume = newResumePoint()
+	c.resume = NewResumePoint()
 	return &c
 }
 
@@ -56,7 +56,7 @@ func (w *Wire) id() string {
 	if w.resume == nil {
 		return ""
 	}
-	return w.resume.token()
+	return w.resume.Token()
 }
 
 // AppendEvent makes Wire a hub.Form.
@@ -64,12 +64,12 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 	switch e.Kind {
 	case hub.EventPublication:
 		if w.resume != nil && e.Recoverable {
-			w.resume.move(e.Channel, e.Pub.Position)
+			w.resume.Move(e.Channel, e.Pub.Position)
 		}
 		return w.push(dst, addressed(e, &protocol.Push{Pub: w.news(e)}))
 	case hub.EventPassed:
 		if w.resume != nil && e.Recoverable {
-			w.resume.move(e.Channel, e.Pub.Position)
+			w.resume.Move(e.Channel, e.Pub.Position)
 		}
 		return dst
 	case hub.EventJoin, hub.EventUserJoin:
@@ -83,12 +83,12 @@ func (w *Wire) AppendEvent(dst []byte, e *hub.Event) []byte {
 		return w.reply(dst, &protocol.Reply{})
 	case hub.EventUnsubscribed:
 		if w.resume != nil {
-			w.resume.drop(e.Channel)
+			w.resume.Drop(e.Channel)
 		}
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Unsubscribe: &protocol.Unsubscribe{Code: e.Code, Reason: e.Reason}})
 	case hub.EventSubscribed:
 		if w.resume != nil && e.Recoverable {
-			w.resume.move(e.Channel, e.Position)
+			w.resume.Move(e.Channel, e.Position)
 		}
 		return w.push(dst, &protocol.Push{Channel: e.Channel, Subscribe: w.subscribePush(e)})
 	case hub.EventNotice:

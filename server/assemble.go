@@ -150,6 +150,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		AskSubscribe: slices.Contains(ns.Hooks, "subscribe"), AskPublish: slices.Contains(ns.Hooks, "publish"),
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
-		Delta: ns.Delta, NumericIDs: numericIDs(ns.NumericIDs), BatchDelay: time.Duration(ns.Batch.MaxDelay),
+		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 
+	"myelin/door/mercure"
 	"myelin/door/pusher"
 )
 
@@ -17,5 +18,14 @@ func (s *Server) foreignRoutes(mux *http.ServeMux) {
 		s.sockets = append(s.sockets, d)
 		mux.Handle("/app/{key}", s.watch(d))
 		mux.Handle("/apps/", d.API())
+	}
+	if m := s.cfg.Mercure; m.Enabled {
+		d := mercure.New(mercure.Options{
+			Hub: s.hub, Verifier: s.verifier, Origins: s.origins, Anonymous: s.cfg.Auth.Anonymous,
+			Public: m.Namespace, Private: m.PrivateNamespace, Audience: s.cfg.Auth.Tokens.Audience,
+			Metrics: s.metrics, Logger: s.log,
+		})
+		mux.Handle(mercure.Path, s.guard(d))
+		mux.Handle("GET "+mercure.MetadataPath, s.guard(http.HandlerFunc(d.ServeMetadata)))
 	}
 }
