@@ -106,6 +106,7 @@ func (w *Wire) news(e *hub.Event) *protocol.Publication {
 		if e.Pub.Channel != e.Channel {
 			out.Channel = e.Pub.Channel // of those that a pattern matches
 		}
+		w.grow(out, e.Pub, e.Whole)
 		return out
 	}
 	out, saved := w.patch(e.Pub, e.Base, e.Recoverable)
@@ -127,7 +128,11 @@ func (w *Wire) patch(p, base *channel.Publication, recoverable bool) (*protocol.
 // before.
 func (w *Wire) backlog(sn *hub.Subscription) []*protocol.Publication {
 	if !sn.Delta {
-		return w.publications(sn.Publications)
+		out := w.publications(sn.Publications)
+		for i, p := range sn.Publications {
+			w.grow(out[i], p, sn.Whole || sn.Newest)
+		}
+		return out
 	}
 	out := make([]*protocol.Publication, len(sn.Publications))
 	var base *channel.Publication

@@ -109,7 +109,7 @@ func (s *Session) enroll(ctx context.Context, r SubscribeRequest) error {
 		Position: at, Recoverable: sn.Recoverable, Data: sn.Data,
 	})
 	for _, p := range sn.Publications {
-		sn.sub.tell(&Event{Kind: EventPublication, Channel: sn.sub.name, Pub: p, Recoverable: true})
+		sn.sub.tell(&Event{Kind: EventPublication, Channel: sn.sub.name, Pub: p, Recoverable: true, Whole: sn.Whole || sn.Newest})
 	}
 	sn.Live(nil)
 	return nil

@@ -80,6 +80,8 @@ type Event struct {
 	Info        *channel.ClientInfo
 	Position    channel.Position
 	Recoverable bool
+	// Whole: the client may not have what came before, see Grown.
+	Whole bool
 	// ID, where it is not 0, is how the client knows the channel, whose name it
 	// then needs not be told.
 	ID int64

@@ -18,6 +18,7 @@ type Hub struct {
 	shards  []*shard
 	topics  topicTable
 	repairs repairs
+	growing growing
 	pacer   pacer
 	cluster *cluster   // nil on a node alone
 	life    *lifecycle // nil where nobody wants to know

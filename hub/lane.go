@@ -78,6 +78,10 @@ func (r Slow) String() string {
 	}
 }
 
+// skips reports whether a client that is slow is spared some of the namespace's
+// publications.
+func (n *Namespace) skips() bool { return n.Slow == SlowConflate || n.Slow == SlowDropOldest }
+
 // slow returns what may be done with what waits for a subscription.
 func (sb *sub) slow() Slow {
 	if sb.topic.ns.Lane == LaneAlarm {

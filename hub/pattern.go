@@ -228,7 +228,7 @@ func (t *topic) match(p *channel.Publication) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.top.Offset++
-	d := &delivery{id: t.id, event: Event{Kind: EventPublication, Channel: t.name, Pub: p, order: t.mu.top.Offset}}
+	d := &delivery{id: t.id, event: Event{Kind: EventPublication, Channel: t.name, Pub: p, Whole: true, order: t.mu.top.Offset}}
 	if t.sendLocked(message{kind: msgDeliver, delivery: d}) {
 		t.hub.opts.Metrics.Limit(observe.LimitPatternFeed).Inc()
 		t.sendLocked(message{kind: msgInsufficient})

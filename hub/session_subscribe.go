@@ -140,6 +140,8 @@ type Subscription struct {
 	// Whole: Publications are all the entries of a state channel at Position,
 	// in the order in which they were put. What the client had before is void.
 	Whole bool
+	// Newest: of each key Publications hold only what came last.
+	Newest bool
 	// Data is the token's word to the client, raw JSON. Nil for none.
 	Data []byte
 	// Rate is how many times a second it gets what is newest, 0 for everything.

@@ -93,6 +93,10 @@ func (s *shard) unpace(sb *sub) int {
 	held := p.held.take()
 	for i, d := range held {
 		if d != nil {
+			if d.event.Pub.Base > 0 {
+				d = &delivery{event: d.event, id: d.id, base: d.base}
+				d.event.Whole = true // what it grew by may be more than this says
+			}
 			s.one(sb, d, sb.view(d))
 			n++
 		}

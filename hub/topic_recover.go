@@ -113,7 +113,7 @@ func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription)
 		}
 		out.Publications = sb.matching(out.Publications)
 		if sb.pace != nil {
-			out.Publications = newest(out.Publications)
+			out.Publications, out.Newest = newest(out.Publications), true
 		}
 	case r.Last && !r.Recover && !sb.topic.ns.isState():
 		return h.last(ctx, sb.topic, out)

@@ -224,6 +224,8 @@ const (
 	// enough, LimitAcks requests about too many deliveries.
 	LimitConsumers = "consumers"
 	LimitAcks      = "acks"
+	// LimitAppend counts appends to texts that had become as long as they may.
+	LimitAppend = "append"
 	// LimitHeldOperations counts what was to be done to the sessions of a node
 	// that is away, and was given up because too much is.
 	LimitHeldOperations = "held_operations"
@@ -231,7 +233,7 @@ const (
 	// LimitTails counts clients that could not be listened to.
 	LimitTails = "tails"
 
-	limitNames = LimitConsumers + ", " + LimitAcks + ", " + LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
+	limitNames = LimitConsumers + ", " + LimitAcks + ", " + LimitAppend + ", " + LimitConnections + ", " + LimitChannels + ", " + LimitMessage + ", " +
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +

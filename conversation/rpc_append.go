@@ -1,0 +1,50 @@
+package conversation
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+
+	"myelin/channel"
+	"myelin/hub"
+	"myelin/protocol"
+)
+
+// appendAnswer is the answer of rpc("myelin.append").
+type appendAnswer struct {
+	Offset    uint64 `json:"offset"`
+	Length    int    `json:"length"`
+	Done      bool   `json:"done"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+// rpcAppend appends to a growing entry of a state channel.
+func (c *Conversation) rpcAppend(data []byte) (any, error) {
+	var r struct {
+		Channel string            `json:"channel"`
+		Key     string            `json:"key"`
+		Text    string            `json:"text"`
+		At      *int              `json:"at"`
+		Done    bool              `json:"done"`
+		Tags    map[string]string `json:"tags"`
+	}
+	if !utf8.Valid(data) {
+		return nil, channel.ErrBadRequest.With("myelin.append takes JSON, and JSON is UTF-8")
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, channel.ErrBadRequest.With("myelin.append takes {\"channel\",\"key\",\"text\",\"at\",\"done\"}: " + err.Error())
+	}
+	ack, err := c.session.Append(c.host.ctx, hub.AppendRequest{
+		Channel: r.Channel, Key: r.Key, Text: r.Text, At: r.At, Done: r.Done, Tags: r.Tags,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &appendAnswer{ack.Offset, ack.Length, ack.Done, ack.Duplicate}, nil
+}
+
+// grow has a publication of a growing entry show what the client has not got.
+func (w *Wire) grow(out *protocol.Publication, p *channel.Publication, whole bool) {
+	if data, ok := hub.Grown(p, whole); ok {
+		out.Data = data
+	}
+}
