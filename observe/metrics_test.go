@@ -275,7 +275,7 @@ func TestEveryLabelIsBounded(t *testing.T) {
 	for _, method := range []string{
 		"publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "refresh",
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
-		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack",
+		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack", "append",
 		"revoke", "block", "unblock", "blocks",
 		"explain", "tail",
 	} {

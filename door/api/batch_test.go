@@ -90,7 +90,7 @@ func TestBatchIsReadAsAWhole(t *testing.T) {
 		`{"publish":{"data":1,"data":2}}`: "commands[1].publish.data is given twice",
 		`{"publish":[]}`:                  "commands[1].publish must be an object, not a list",
 		`{"publsh":{}}`:                   "unknown field commands[1].publsh; did you mean publish?",
-		`{"batch":{"commands":[]}}`:       "unknown field commands[1].batch; known are block, blocks, broadcast,",
+		`{"batch":{"commands":[]}}`:       "unknown field commands[1].batch; known are append, block, blocks, broadcast,",
 		`{"info":{},"channels":{}}`:       "commands[1] holds info and channels",
 		`{"info":{},"info":{}}`:           "commands[1] holds info and info",
 		`{}`:                              "commands[1] names no method",

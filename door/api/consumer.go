@@ -59,9 +59,10 @@ type consumerListResult struct {
 	Next string `json:"next"`
 }
 
-// consumerMethods returns the methods of consumers by name.
+// consumerMethods returns the methods of consumers and growing texts by name.
 func consumerMethods() map[string]method {
 	return map[string]method{
+		"append":          methodOf((*call).appendText),
 		"consumer_create": methodOf((*call).consumerCreate),
 		"consumer_list":   methodOf((*call).consumerList),
 		"consumer_info":   methodOf((*call).consumerInfo),

@@ -102,8 +102,8 @@ func TestTransport(t *testing.T) {
 		words  string
 	}{
 		"method":        {request("pubish", "{}"), 404, channel.CodeMethodNotFound, "did you mean publish?"},
-		"far method":    {request("connections", "{}"), 404, channel.CodeMethodNotFound, "one of batch, block, blocks, broadcast"},
-		"no method":     {request("", "{}"), 404, channel.CodeMethodNotFound, "one of batch"},
+		"far method":    {request("connections", "{}"), 404, channel.CodeMethodNotFound, "one of append, batch, block, blocks, broadcast"},
+		"no method":     {request("", "{}"), 404, channel.CodeMethodNotFound, "one of append, batch"},
 		"below":         {request("publish/", "{}"), 404, channel.CodeMethodNotFound, ""},
 		"long method":   {request(strings.Repeat("x", 300), "{}"), 404, channel.CodeMethodNotFound, ""},
 		"GET":           {verb("GET"), 405, channel.CodeBadRequest, "use POST"},

@@ -41,7 +41,8 @@ func namespaces() map[string]*hub.Namespace {
 			Policy:   &channel.Policy{Namespace: "default", HistorySize: 5},
 			Presence: true, JoinLeave: true, Recover: true,
 		},
-		"plain": {Policy: &channel.Policy{Namespace: "plain"}},
+		"answers": {Policy: &channel.Policy{Namespace: "answers", Kind: channel.KindState, HistorySize: 100}, Recover: true},
+		"plain":   {Policy: &channel.Policy{Namespace: "plain"}},
 		hub.RevokedNamespace: {
 			Policy: &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 10}, Recover: true, System: true,
 		},
