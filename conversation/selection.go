@@ -104,7 +104,7 @@ func (w *Wire) news(e *hub.Event) *protocol.Publication {
 	if !e.Delta {
 		out := w.publication(e.Pub, e.Recoverable)
 		if e.Pub.Channel != e.Channel {
-			out.Channel = e.Pub.Channel // of those that a pattern matches
+			matched(out, e.Pub.Channel)
 		}
 		w.grow(out, e.Pub, e.Whole)
 		return out

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type patterns struct {
 	spaces map[string]*patternSpace
 	// all is in place of the namespace of everything.
 	all *Namespace
+	// without is the first namespace that has none.
+	without string
 	// open counts the topics.
 	open atomic.Int64
 }
@@ -57,7 +60,11 @@ func newPatterns(h *Hub) *patterns {
 	var all []*patternSpace
 	for _, name := range slices.Sorted(maps.Keys(h.opts.Namespaces)) {
 		ns := h.opts.Namespaces[name]
-		if ns.System || ns.Patterns == 0 || ns.Gate != nil {
+		if ns.System || ns.Gate != nil {
+			continue
+		}
+		if ns.Patterns == 0 {
+			p.without = cmp.Or(p.without, name)
 			continue
 		}
 		s := &patternSpace{hub: h, ns: ns, turn: make(chan struct{}, 1)}

@@ -49,14 +49,13 @@ func errNoPattern(ns *Namespace) error {
 // mayEverything wants a right to patterns in every namespace, so that nobody
 // takes for everything what is not.
 func (p *patterns) mayEverything(id *auth.Identity, viaToken bool) error {
-	for name, ns := range p.hub.opts.Namespaces {
-		switch {
-		case ns.System || ns.Gate != nil:
-		case p.spaces[name] == nil:
-			return channel.ErrNotAvailable.With(fmt.Sprintf(
-				"\"**\" is everything, and namespace %q has no patterns; subscribe to those that have, as in \"chat:**\"", name))
-		case !mayPattern(ns, id, everything, viaToken):
-			return errNoPattern(ns)
+	if p.without != "" {
+		return channel.ErrNotAvailable.With(fmt.Sprintf(
+			"\"**\" is everything, and namespace %q has no patterns; subscribe to those that have, as in \"chat:**\"", p.without))
+	}
+	for _, s := range p.all.spaces {
+		if !mayPattern(s.ns, id, everything, viaToken) {
+			return errNoPattern(s.ns)
 		}
 	}
 	return nil
