@@ -296,6 +296,10 @@ func (sh *shard) end(s *Session, e *Event) {
 	o.deadline = time.Now().Add(lingerTimeout)
 	sh.wheel.Schedule(&s.timer, lingerTimeout)
 	sh.queue(s, sh.said(s, laneLast, e))
+	if !o.dirty { // there was nothing to say, and it closes in this round all the same
+		o.dirty = true
+		sh.dirty = append(sh.dirty, s)
+	}
 	o.closing = true
 }
 

@@ -1,0 +1,27 @@
+package hub_test
+
+import (
+	"testing"
+	"time"
+
+	"myelin/hub"
+)
+
+// mute is a form in which there is nothing to say.
+type mute struct{}
+
+func (mute) AppendEvent(dst []byte, _ *hub.Event) []byte { return dst }
+
+// A connection whose client is told nothing closes at once.
+func TestSilentGoodbye(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, nil)
+		c := s.open(func(o *hub.SessionOptions) { o.Form = mute{} })
+		began := time.Now()
+		c.Close(hub.DisconnectConnectionClosed)
+		s.settle()
+		if !c.closed() || time.Since(began) > 0 {
+			t.Errorf("closed: %v, after %v", c.closed(), time.Since(began))
+		}
+	})
+}
