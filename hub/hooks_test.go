@@ -7,16 +7,16 @@ import (
 	"myelin/hub"
 )
 
-// mute is a form in which there is nothing to say.
-type mute struct{}
+// speechless is a form in which there is nothing to say.
+type speechless struct{}
 
-func (mute) AppendEvent(dst []byte, _ *hub.Event) []byte { return dst }
+func (speechless) AppendEvent(dst []byte, _ *hub.Event) []byte { return dst }
 
 // A connection whose client is told nothing closes at once.
 func TestSilentGoodbye(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, nil)
-		c := s.open(func(o *hub.SessionOptions) { o.Form = mute{} })
+		c := s.open(func(o *hub.SessionOptions) { o.Form = speechless{} })
 		began := time.Now()
 		c.Close(hub.DisconnectConnectionClosed)
 		s.settle()
