@@ -108,6 +108,10 @@ func newCluster(h *Hub, bus channel.Bus) *cluster {
 		bus.Answer(topicBans, h.bans.answer)
 	}
 	bus.Answer(topicTail, c.answerTail)
+	bus.Answer(topicConnections, func(_ context.Context, _ channel.Node, b []byte) ([]byte, error) { return c.answerConnections(b) })
+	bus.Answer(topicLimits, func(context.Context, channel.Node, []byte) ([]byte, error) {
+		return encode(LimitsHit{Limits: c.hub.opts.Metrics.Limits()}), nil
+	})
 	return c
 }
 

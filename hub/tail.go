@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"myelin/channel"
@@ -176,15 +177,25 @@ func (s *Session) sent(b []byte) {
 	if t == nil {
 		return
 	}
-	shown := b[:min(len(b), maxTailText)]
-	for i := 0; i < utf8.UTFMax && len(shown) < len(b) && !utf8.Valid(shown); i++ {
-		shown = shown[:len(shown)-1]
+	s.record(t, true, readable(b[:min(len(b), maxTailText)]), len(b))
+}
+
+// readable returns the text in a message, without the signs by which its
+// transport frames it. Where there is little text it says that instead.
+func readable(b []byte) string {
+	text := make([]rune, 0, len(b))
+	lost := 0
+	for _, r := range string(b) {
+		if r == utf8.RuneError || (unicode.IsControl(r) && r != '\n') {
+			lost++
+			continue
+		}
+		text = append(text, r)
 	}
-	text := "(binary)"
-	if utf8.Valid(shown) {
-		text = string(shown)
+	if lost > len(b)/4 {
+		return "(binary)"
 	}
-	s.record(t, true, text, len(b))
+	return string(text)
 }
 
 // record adds an entry, or ends a tail that nobody has asked for lately.

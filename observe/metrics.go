@@ -270,6 +270,23 @@ func (m *Metrics) Limit(name string) *Counter {
 	return m.limits.get(clean(name))
 }
 
+// Limits returns how often each limit was hit that was hit at all, by name.
+func (m *Metrics) Limits() map[string]int64 {
+	out := make(map[string]int64)
+	if m == nil {
+		return out
+	}
+	f := m.families[nameLimitHits]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.mu.cells {
+		if hits, ok := c.value.(*Counter); ok && hits.Value() > 0 {
+			out[c.labels[0]] = hits.Value()
+		}
+	}
+	return out
+}
+
 func (m *Metrics) counter(name string, labels ...string) *Counter {
 	c := new(Counter)
 	m.families[name].add(c, labels...)

@@ -261,7 +261,7 @@ func apiMethods() []string {
 		"presence", "presence_stats", "history", "history_remove", "channels", "info", "batch",
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack", "append",
 		"revoke", "block", "unblock", "blocks",
-		"explain", "tail",
+		"explain", "tail", "connections", "limits",
 	}
 }
 

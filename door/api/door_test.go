@@ -102,7 +102,7 @@ func TestTransport(t *testing.T) {
 		words  string
 	}{
 		"method":        {request("pubish", "{}"), 404, channel.CodeMethodNotFound, "did you mean publish?"},
-		"far method":    {request("connections", "{}"), 404, channel.CodeMethodNotFound, "one of append, batch, block, blocks, broadcast"},
+		"far method":    {request("kangaroo", "{}"), 404, channel.CodeMethodNotFound, "one of append, batch, block, blocks, broadcast"},
 		"no method":     {request("", "{}"), 404, channel.CodeMethodNotFound, "one of append, batch"},
 		"below":         {request("publish/", "{}"), 404, channel.CodeMethodNotFound, ""},
 		"long method":   {request(strings.Repeat("x", 300), "{}"), 404, channel.CodeMethodNotFound, ""},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"myelin/channel"
@@ -66,6 +67,36 @@ func (c *call) explain(ctx context.Context, r *explainRequest) (any, error) {
 		out.Nodes = append(out.Nodes, reach(n))
 	}
 	return out, nil
+}
+
+type connectionsRequest struct {
+	User  string `json:"user"`
+	Limit uint32 `json:"limit"`
+}
+
+// connections lists who is connected, the largest backlog first.
+func (c *call) connections(ctx context.Context, r *connectionsRequest) (any, error) {
+	switch {
+	case r.Limit > hub.MaxConnectionsListed:
+		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("limit is %d, one answer shows at most %d connections", r.Limit, hub.MaxConnectionsListed))
+	case r.Limit == 0:
+		r.Limit = defaultConnections
+	}
+	return c.door.opts.Hub.ListConnections(ctx, r.User, int(r.Limit))
+}
+
+// defaultConnections is how many are listed where the caller does not say.
+const defaultConnections = 100
+
+type limitsRequest struct{}
+
+type limitsResult struct {
+	Nodes []hub.LimitsHit `json:"nodes"`
+}
+
+// limits tells which limits were hit.
+func (c *call) limits(ctx context.Context, _ *limitsRequest) (any, error) {
+	return &limitsResult{c.door.opts.Hub.LimitsHit(ctx)}, nil
 }
 
 type tailRequest struct {

@@ -46,6 +46,8 @@ func newMethods() map[string]method {
 		"blocks":         methodOf((*call).blocks),
 		"explain":        methodOf((*call).explain),
 		"tail":           methodOf((*call).tail),
+		"connections":    methodOf((*call).connections),
+		"limits":         methodOf((*call).limits),
 	}
 	maps.Copy(m, consumerMethods())
 	m["batch"] = newBatch(maps.Clone(m))

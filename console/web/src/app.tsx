@@ -8,6 +8,8 @@ import { EcgPanel } from "./ecg/panel.tsx";
 import type { Link, Transport } from "./link/link.ts";
 import { OutageLog } from "./strip/outage-log.tsx";
 import { Strip } from "./strip/strip.tsx";
+import type { Api } from "./operate/api.ts";
+import { Operate } from "./operate/view.tsx";
 import type { Host } from "./telemetry/host.ts";
 import { TelemetryPanel } from "./telemetry/panel.tsx";
 import type { Theme } from "./ui/theme.ts";
@@ -21,27 +23,37 @@ export interface AppProps {
   readonly host: Host;
   readonly room: Room;
   readonly directory: Directory;
+  readonly api: Api;
+  /** Whether the operators' view is shown instead of what the server does. */
+  readonly operating: boolean;
   /** Ticks once a second, with the time in Unix milliseconds. */
   readonly now: Signal<number>;
 }
 
 /** The whole page. */
-export function App({ link, theme, forced, heart, host, room, directory, now }: AppProps) {
+export function App({ link, theme, forced, heart, host, room, directory, api, operating, now }: AppProps) {
   return (
     <>
-      <Strip link={link} theme={theme} forced={forced} now={now} />
-      <main>
-        <EcgPanel link={link} heart={heart} theme={theme} now={now} />
-        <TelemetryPanel link={link} host={host} theme={theme} now={now} />
-        <ChannelsPanel link={link} directory={directory} first={rateChannel} />
-        <ChatPanel link={link} room={room} />
-        <OutageLog link={link} now={now} />
-      </main>
+      <Strip link={link} theme={theme} forced={forced} operating={operating} now={now} />
+      {operating ? <Operate api={api} /> : <Live link={link} theme={theme} heart={heart} host={host} room={room} directory={directory} now={now} />}
       <footer>
         <span>Everything here is a channel of one server, and this page an ordinary client.</span>
         <span>ECG: MIT-BIH Arrhythmia Database, record 208, PhysioNet, ODC-By 1.0</span>
         <a href="./licenses.md">Licenses</a>
       </footer>
     </>
+  );
+}
+
+/** What the server does, live. */
+function Live({ link, theme, heart, host, room, directory, now }: Omit<AppProps, "api" | "forced" | "operating">) {
+  return (
+    <main>
+      <EcgPanel link={link} heart={heart} theme={theme} now={now} />
+      <TelemetryPanel link={link} host={host} theme={theme} now={now} />
+      <ChannelsPanel link={link} directory={directory} first={rateChannel} />
+      <ChatPanel link={link} room={room} />
+      <OutageLog link={link} now={now} />
+    </main>
   );
 }

@@ -7,6 +7,7 @@ interface StripProps {
   readonly link: Link;
   readonly theme: Theme;
   readonly forced: Transport | null;
+  readonly operating: boolean;
   readonly now: Signal<number>;
 }
 
@@ -19,7 +20,7 @@ const transportNames: Readonly<Record<string, string>> = {
 };
 
 /** The top line of the page: whether the link is up, how it runs and what can be done to it. */
-export function Strip({ link, theme, forced, now }: StripProps) {
+export function Strip({ link, theme, forced, operating, now }: StripProps) {
   const status = link.status.value;
   const latency = link.latency.value;
   return (
@@ -27,6 +28,14 @@ export function Strip({ link, theme, forced, now }: StripProps) {
       <h1>
         <Logo /> Myelin
       </h1>
+      <nav class="views" aria-label="Views">
+        <a href={`./${window.location.hash}`} data-testid="view-live" aria-current={operating ? undefined : "page"}>
+          Live
+        </a>
+        <a href={`./?view=operate${window.location.hash}`} data-testid="view-operate" aria-current={operating ? "page" : undefined}>
+          Operate
+        </a>
+      </nav>
       <State status={status} now={now} />
       <dl class="facts">
         <TransportPicker current={link.transport.value} forced={forced} />
@@ -124,7 +133,8 @@ function TransportPicker({ current, forced }: TransportPickerProps) {
           value={forced ?? ""}
           onChange={(event) => {
             const url = new URL(window.location.href);
-            url.search = event.currentTarget.value === "" ? "" : `?transport=${event.currentTarget.value}`;
+            url.searchParams.delete("transport");
+            if (event.currentTarget.value !== "") url.searchParams.set("transport", event.currentTarget.value);
             window.location.assign(url);
           }}
         >

@@ -1,0 +1,90 @@
+// The operators' view in headless Chromium: connections and their backlog, the
+// tail of a client, why a client did not get a publication, limits, the key.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { browse, forgetShots, shot } from '../lib/browser.mjs';
+import { until } from '../lib/clients.mjs';
+import { API_KEY, Server, freePort } from '../lib/server.mjs';
+import { Centrifuge } from 'centrifuge';
+import WebSocket from 'ws';
+
+let server;
+let browser;
+let page;
+let ann;
+const errors = [];
+const id = (name) => page.locator(`[data-testid="${name}"]`).first();
+const text = async (name) => (await id(name).innerText()).replaceAll('\n', ' ');
+
+const config = (port) => `
+listen: 127.0.0.1:${port}
+admin: {listen: ""}
+auth: {anonymous: true}
+api: {key: ${API_KEY}}
+drain: {grace: 0}
+namespaces:
+  open:
+    history: {size: 100, ttl: 5m}
+    subscribe: [anonymous]
+    publish: [anonymous]
+    read_history: [anonymous]
+`;
+
+before(async () => {
+  const port = await freePort();
+  server = await Server.start({ port, config: config(port) });
+  browser = await browse();
+  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  page.on('pageerror', (e) => errors.push(e.message));
+  ann = new Centrifuge(server.ws('/connection/websocket'), { websocket: WebSocket });
+  const sub = ann.newSubscription('open:news');
+  sub.subscribe();
+  ann.connect();
+  await Promise.all([ann.ready(10000), sub.ready(10000)]);
+});
+after(async () => {
+  ann?.disconnect();
+  await browser?.close();
+  await server?.stop();
+  forgetShots();
+});
+
+test('without the key of the API there is nothing to see', async () => {
+  await page.goto(server.http('/?view=operate'));
+  await id('api-key').fill('not the key');
+  await id('api-unlock').click();
+  await until('another refusal', async () => (await id('api-key').count()) === 1);
+  await id('api-key').fill(API_KEY);
+  await id('api-unlock').click();
+  await until('the connections', async () => (await id('connections').count()) === 1);
+});
+
+test('a client is listed, listened to and explained', async () => {
+  const client = await ann.rpc('myelin.time', {}).then(() => ann._client);
+  const row = page.locator(`[data-client="${client}"]`);
+  await until('the client', async () => (await row.count()) === 1);
+  await row.click();
+  await until('its tail', async () => (await page.locator('[data-testid="client-tail"]').count()) === 1);
+  const tailed = async () => {
+    await ann.publish('open:news', { hello: 'operator' });
+    return (await text('client-tail')).includes('operator') && (await text('client-tail')).includes('publish open:news');
+  };
+  await until('the publication in the tail', tailed, 20000);
+  const { offset } = await ann.history('open:news', { limit: 0 });
+  await id('explain-channel').fill('open:news');
+  await id('explain-offset').fill(String(offset));
+  await id('explain-ask').click();
+  await until('a verdict', async () => (await id('explain-answer').locator('[data-verdict]').count()) === 1);
+  assert.match(await text('explain-answer'), /written|received/);
+  await id('explain-offset').fill(String(offset + 1));
+  await id('explain-ask').click();
+  await until('another verdict', async () => (await text('explain-answer')).includes('not published'));
+  await shot(page, 'operate.png');
+});
+
+test('a limit that was hit is shown', async () => {
+  const r = await server.api('publish', { channel: 'open:news', data: 'x'.repeat(70000) }).catch((e) => ({ error: e }));
+  assert.ok(r.error, 'a publication over limits.message');
+  await until('the limit', async () => (await page.locator('[data-limit]').count()) > 0, 15000);
+  assert.deepEqual(errors, []);
+});
