@@ -76,18 +76,21 @@ func newPatterns(h *Hub) *patterns {
 	if len(all) == 0 {
 		return nil
 	}
-	p.all = viewOf(all[0].ns, all...)
-	p.all.Policy.Namespace = everything
-	p.all.metrics = h.opts.Metrics.Namespace(everything)
+	p.all = viewOf(&Namespace{
+		Policy: &channel.Policy{Namespace: everything}, JoinLeaveRate: joinLeaveRate,
+		metrics: h.opts.Metrics.Namespace(everything), latency: h.opts.Metrics.PublishSeconds(everything),
+	}, all...)
 	return p
 }
 
-// viewOf returns what stands in place of a namespace for its patterns.
+// viewOf returns what stands in place of a namespace for its patterns: its lane,
+// its rule for the slow and the like, and nothing that is about one channel.
 func viewOf(ns *Namespace, spaces ...*patternSpace) *Namespace {
-	return &Namespace{
-		Policy: &channel.Policy{Namespace: ns.Policy.Namespace}, Rules: ns.Rules, Patterns: ns.Patterns,
-		PositionCheck: -1, JoinLeaveRate: ns.JoinLeaveRate, spaces: spaces, metrics: ns.metrics, latency: ns.latency,
-	}
+	v := *ns
+	v.Policy = &channel.Policy{Namespace: ns.Policy.Namespace}
+	v.Presence, v.JoinLeave, v.Recover, v.Delta, v.life = false, false, false, false, false
+	v.PositionCheck, v.spaces = -1, spaces
+	return &v
 }
 
 // claims reports whether a name in a namespace is a pattern, well made or not.

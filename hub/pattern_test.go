@@ -413,3 +413,39 @@ func TestServerSubscribesToPatterns(t *testing.T) {
 		}
 	})
 }
+
+// A slow client of a namespace that conflates ends with the newest of every
+// channel that its pattern matches.
+func TestSlowPatternIsConflatedByChannel(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) {
+			patterned(o)
+			o.Namespaces["log"].Slow = hub.SlowConflate
+			o.Limits.QueueBytes = 2 << 10
+		})
+		c := s.connect("ann")
+		c.subscribe("log:*")
+		c.allow(0)
+		for i := range 300 {
+			s.publish(fmt.Sprintf("log:%d", i%5), fmt.Sprint(i))
+		}
+		s.settle()
+		c.allow(1 << 20)
+		wait(time.Second)
+		last := make(map[string]string)
+		lines := c.lines()
+		for _, l := range lines {
+			if f := strings.Fields(l); f[0] == "pub" {
+				last[f[1]] = f[5]
+			}
+		}
+		for i := range 5 {
+			if got, want := last[fmt.Sprintf("log:%d", i)], fmt.Sprint(295+i); got != want {
+				t.Errorf("the newest of log:%d is %q, want %q", i, got, want)
+			}
+		}
+		if n := len(data(lines)); n >= 300 {
+			t.Errorf("all %d came, so this shows nothing", n)
+		}
+	})
+}

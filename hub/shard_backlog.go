@@ -264,8 +264,8 @@ func (l *backlog) leave(dst []byte, e *entry) []byte {
 		return l.tell(dst, e)
 	}
 	if e.sub != nil && e.sub.late != nil && e.isPub() {
-		if late := e.sub.late; late.newest[e.d.event.Pub.Key] == e {
-			delete(late.newest, e.d.event.Pub.Key)
+		if late := e.sub.late; late.newest[e.d.key()] == e {
+			delete(late.newest, e.d.key())
 		}
 		if e.sub.delta {
 			// What its patch starts from may not have been sent.

@@ -93,7 +93,7 @@ func (l *backlog) conflate(e *entry) bool {
 	if e.sub == nil || e.sub.late == nil || e.sub.late.newest == nil || !e.isPub() {
 		return false
 	}
-	old := e.sub.late.newest[e.d.event.Pub.Key]
+	old := e.sub.late.newest[e.d.key()]
 	if old == nil {
 		return false
 	}
@@ -107,7 +107,7 @@ func (l *backlog) conflate(e *entry) bool {
 func (l *backlog) add(e *entry) {
 	l.push(e)
 	if e.isPub() && e.sub.late != nil && e.sub.late.newest != nil {
-		e.sub.late.newest[e.d.event.Pub.Key] = e
+		e.sub.late.newest[e.d.key()] = e
 	}
 }
 
@@ -180,7 +180,7 @@ func (sh *shard) conflateAll(l *backlog) {
 			late.newest = make(map[string]*entry)
 			sh.hub.opts.Metrics.Slow(SlowConflate.String()).Inc()
 		}
-		key := e.d.event.Pub.Key
+		key := e.d.key()
 		old := late.newest[key]
 		if old == e {
 			return
