@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"myelin/filter"
 )
 
 // SignerOptions say what tokens are signed with: a secret or a private key.
@@ -148,4 +150,5 @@ type Claims struct {
 	Channel   string                     `json:"channel,omitempty"` // makes it a subscription token
 	Client    string                     `json:"client,omitempty"`
 	Allow     []string                   `json:"allow,omitempty"`
+	Filter    *filter.Filter             `json:"filter,omitempty"` // of a subscription token
 }

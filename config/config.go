@@ -202,6 +202,7 @@ func (n Namespace) dev() Namespace {
 	n.History.Size = 100
 	n.Presence = true
 	n.JoinLeave = true
+	n.Delta = true
 	n.Subscribe = []string{"anonymous"}
 	n.Publish = []string{"anonymous"}
 	n.ReadPresence = []string{"anonymous"}

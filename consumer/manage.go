@@ -343,6 +343,9 @@ func may(id *auth.Identity, full, name, source string, ns *hub.Namespace, client
 	if clients == ClientsNone || !ns.Rules.Allows(auth.VerbSubscribe, source, id, false, false) {
 		return false
 	}
+	if id.Filter(source) != nil {
+		return false // a consumer hands out all of the channel
+	}
 	own := id.User != "" && (name == id.User || strings.HasPrefix(name, id.User+"/"))
 	return clients == ClientsAny || own
 }

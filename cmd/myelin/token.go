@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"myelin/auth"
+	"myelin/filter"
 )
 
 // tokenCommand makes a token, to try things out and for scripts.
@@ -19,6 +20,7 @@ type tokenCommand struct {
 	Client     string        `help:"With --channel: for this client id only."`
 	Subscribe  []string      `help:"Channels that the server subscribes the connection to (claim channels)." placeholder:"CHANNEL"`
 	Allow      []string      `help:"Channels, * and ** included, and what may be done there whatever their namespace says: sub, pub, prs, hst (claim caps). May be repeated; the first that names a channel decides." placeholder:"CHANNELS=VERBS" sep:"none"`
+	Filter     string        `help:"JSON filter of what may be seen (claim filter), of the channel or of those of --allow." placeholder:"JSON"`
 	Info       string        `help:"JSON that other members of a channel see (claim info)." placeholder:"JSON"`
 	Audience   string        `help:"Claim aud."`
 	Issuer     string        `help:"Claim iss."`
@@ -71,12 +73,21 @@ func (c *tokenCommand) claims(now time.Time) (*auth.Claims, error) {
 	case c.Channel != "" && len(c.Subscribe)+len(c.Allow) > 0:
 		return nil, errors.New("--subscribe and --allow do not go with --channel: a subscription token is for one channel")
 	}
+	if err := c.filtered(claims); err != nil {
+		return nil, err
+	}
 	for _, text := range c.Allow {
 		granted, err := capability(text)
 		if err != nil {
 			return nil, err
 		}
+		if claims.Channel == "" {
+			granted.Filter = claims.Filter
+		}
 		claims.Caps = append(claims.Caps, granted)
+	}
+	if claims.Channel == "" {
+		claims.Filter = nil // it is the capabilities'
 	}
 	if c.TTL > 0 {
 		claims.ExpiresAt = now.Add(c.TTL).Unix()
@@ -85,6 +96,22 @@ func (c *tokenCommand) claims(now time.Time) (*auth.Claims, error) {
 		return nil, fmt.Errorf("--info is not JSON: %s", c.Info)
 	}
 	return claims, nil
+}
+
+// filtered reads the filter into the claims.
+func (c *tokenCommand) filtered(claims *auth.Claims) error {
+	if c.Filter == "" {
+		return nil
+	}
+	if c.Channel == "" && len(c.Allow) == 0 {
+		return errors.New("--filter goes with --channel or --allow: it is about what may be seen of their channels")
+	}
+	f, err := filter.Parse([]byte(c.Filter), filter.Limits{})
+	if err != nil {
+		return fmt.Errorf("--filter %w", err)
+	}
+	claims.Filter = f
+	return nil
 }
 
 // capability reads CHANNELS=VERBS. A channel's name may hold an equals sign, a

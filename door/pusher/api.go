@@ -273,7 +273,7 @@ func (d *Door) cached(ctx context.Context, n name) any {
 	if !n.cache() {
 		return nil
 	}
-	p := d.newest(ctx, d.spaces.channel(n), channel.Position{Offset: channel.MaxOffset})
+	p := d.newest(ctx, d.spaces.channel(n), channel.Position{Offset: channel.MaxOffset}, nil)
 	if p == nil {
 		return nil
 	}

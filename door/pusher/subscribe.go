@@ -9,6 +9,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/filter"
 	"myelin/hub"
 	"myelin/observe"
 )
@@ -194,21 +195,22 @@ func (c *client) reply(n name, req *hub.SubscribeRequest, sn *hub.Subscription) 
 // last returns the frame of the newest event up to a position, or the word that
 // there is none.
 func (c *client) last(n name, of string, at channel.Position) []byte {
-	if p := c.door.newest(c.door.ctx, of, at); p != nil {
+	if p := c.door.newest(c.door.ctx, of, at, c.session.Filter(of)); p != nil {
 		return frameOf(n, p)
 	}
 	return compose("pusher:cache_miss", n, []byte("{}"), "")
 }
 
-// newest returns the newest event of a channel up to a position, nil where
-// there is none or none is kept. Those of clients do not count.
-func (d *Door) newest(ctx context.Context, of string, at channel.Position) *channel.Publication {
+// newest returns the newest event of a channel up to a position that somebody
+// may have, nil where there is none or none is kept. Those of clients do not
+// count.
+func (d *Door) newest(ctx context.Context, of string, at channel.Position, may *filter.Filter) *channel.Publication {
 	out, err := d.hub.History(ctx, hub.HistoryRequest{Channel: of, Limit: cacheScan, Reverse: true})
 	if err != nil {
 		return nil
 	}
 	for _, p := range out.Pubs {
-		if p.Offset <= at.Offset && !strings.HasPrefix(eventOf(p), clientPrefix) {
+		if p.Offset <= at.Offset && may.Match(p.Tags) && !strings.HasPrefix(eventOf(p), clientPrefix) {
 			return p
 		}
 	}
