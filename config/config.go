@@ -114,6 +114,10 @@ type Namespace struct {
 	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
 	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
 
+	Lane   string   `yaml:"lane" default:"ordinary" enum:"alarm|ordinary|bulk" doc:"How urgent its publications are against others on the same connection. alarm: they go first, wait in limits.alarm_queue of their own, and are never dropped. bulk: they go last, and a slow connection is handed only as much at a time as leaves soon. See [delivery](delivery.md)."`
+	Slow   string   `yaml:"slow" default:"disconnect" enum:"disconnect|conflate|drop_oldest|resync" doc:"What becomes of its publications that wait for a client whose limits.queue is full. disconnect: the client is sent away and comes back with its position. conflate: it gets the newest of each key, or of the channel. drop_oldest: the oldest are left out. resync: it is unsubscribed, and subscribes again with its position. It is told in each case."`
+	Expiry Duration `yaml:"expiry" default:"0" min:"1ms" max:"8760h" zero:"never" doc:"How long a publication is of use where its sender does not say (expires_in_ms); after that it is handed to nobody."`
+
 	PositionCheck Duration           `yaml:"position_check" default:"30s" min:"1s" max:"1h" zero:"never" doc:"How often a recoverable subscription is compared with the channel's true position, so that a client that fell behind unnoticed is told to catch up."`
 	Message       Size               `yaml:"message" default:"0" min:"1" max:"64MiB" zero:"as limits.message" doc:"The largest publication, where that is less than limits.message."`
 	Rate          Rate               `yaml:"rate" doc:"How much may be published. Beyond it a publish is refused with error 111, which says when to try again."`
@@ -144,6 +148,7 @@ type Limits struct {
 	ChannelsPerConnection int  `yaml:"channels_per_connection" default:"128" min:"1" max:"100000" doc:"Subscriptions of one connection."`
 	Message               Size `yaml:"message" default:"64KiB" min:"1KiB" max:"64MiB" doc:"One command from a client, and one publication."`
 	Queue                 Size `yaml:"queue" default:"64KiB" min:"1KiB" max:"1GiB" doc:"Bytes that may wait for one slow connection before it is closed with a code that lets it resume."`
+	AlarmQueue            Size `yaml:"alarm_queue" default:"64KiB" min:"1KiB" max:"1GiB" doc:"Bytes of lane alarm that may wait for one slow connection beside limits.queue, before it is closed in the same way."`
 	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
 	FilterNodes           int  `yaml:"filter_nodes" default:"64" min:"1" max:"128" doc:"Comparisons and operators in the tag filter of a subscription."`

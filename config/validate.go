@@ -89,7 +89,7 @@ func rules() []rule {
 		{"`limits.message` fits into `limits.queue`.", checkQueue},
 		{"`drain.grace` is shorter than `drain.timeout`.", checkDrain},
 		{"There are at most 1000 namespaces, one of them `default`.", checkNamespaces},
-	}, slices.Concat(namespaceRules(), engineRules(), clusterRules(), hookRules(), limitRules(), doorRules(), consumerRules())...)
+	}, slices.Concat(namespaceRules(), engineRules(), clusterRules(), hookRules(), limitRules(), doorRules(), consumerRules(), deliveryRules())...)
 }
 
 func checkDoors(c *Config, report func(*fault, ...string)) {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"myelin/channel"
+	"myelin/hub"
 	"myelin/protocol"
 )
 
@@ -62,16 +63,21 @@ func (c *Conversation) rpcPublish(data []byte) (any, error) {
 		Data    json.RawMessage   `json:"data"`
 		ID      string            `json:"id"`
 		Tags    map[string]string `json:"tags"`
+		Expires int64             `json:"expires_in_ms"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\"}: " + err.Error())
+		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\",\"tags\",\"expires_in_ms\"}: " + err.Error())
 	}
 	// What goes out to JSON clients as text must be text; the JSON decoder
 	// does not look into what it passes on as it is.
 	if !utf8.Valid(r.Data) {
 		return nil, channel.ErrBadRequest.With("myelin.publish takes JSON, and JSON is UTF-8")
 	}
-	ack, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags})
+	p := &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags}
+	if err := hub.ExpireIn(p, r.Expires); err != nil {
+		return nil, err
+	}
+	ack, err := c.session.Publish(c.host.ctx, p)
 	if err != nil {
 		return nil, err
 	}

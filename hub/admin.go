@@ -39,10 +39,17 @@ func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequ
 	if err := h.quotas.channel(ns, r.Channel); err != nil {
 		return channel.Ack{}, err
 	}
+	if err := ns.expiry(r); err != nil {
+		return channel.Ack{}, err
+	}
 	for _, s := range h.shards {
 		if err := h.waitFor(ctx, s); err != nil {
 			return channel.Ack{}, err
 		}
+	}
+	if r.Expires != 0 && r.Expires <= time.Now().UnixMilli() {
+		h.opts.Metrics.Expired(queuePublish).Inc()
+		return channel.Ack{}, channel.ErrTooManyRequests.With("the server is busy, and the publication expired before its turn came")
 	}
 	r.Channel = h.topics.intern(r.Channel)
 	r.Policy = ns.Policy
@@ -120,7 +127,30 @@ func (h *Hub) History(ctx context.Context, r HistoryRequest) (channel.ReadResult
 	if r.Since != nil && r.Since.Epoch != "" && r.Since.Epoch != out.Top.Epoch {
 		return out, channel.ErrUnrecoverable.With("the epoch is now \"" + out.Top.Epoch + "\"")
 	}
-	return out, nil
+	return h.unexpired(ctx, read, out)
+}
+
+// unexpired leaves out what has expired, and reads on where nothing is left: an
+// empty answer would look like the end.
+func (h *Hub) unexpired(ctx context.Context, read *channel.ReadRequest, out channel.ReadResult) (channel.ReadResult, error) {
+	for {
+		n := len(out.Pubs)
+		if n == 0 {
+			return out, nil
+		}
+		last := out.Pubs[n-1].Position
+		out.Pubs = h.current(out.Pubs, queueHistory)
+		if len(out.Pubs) > 0 || (n < read.Limit && read.MaxBytes == 0) || (read.Reverse && last.Offset <= 1) {
+			return out, nil
+		}
+		read.Since = last
+		next, err := h.engine.Read(ctx, read)
+		if err != nil {
+			return out, err
+		}
+		next.Complete = out.Complete && next.Complete
+		out = next
+	}
 }
 
 // HistoryRemove forgets what is kept of a channel.

@@ -139,6 +139,9 @@ type Namespace struct {
 	// AskSubscribe and AskPublish have the hooks decide who may, and the rules
 	// nothing. A subscription token needs no asking.
 	AskSubscribe, AskPublish bool
+	// Expiry is after how long a publication is handed to nobody any more where
+	// its sender does not say; 0 is never. It is for log channels.
+	Expiry time.Duration
 	// System says that the server made it for itself: its name begins with "$",
 	// nobody else writes to it, and a client reads it only by a token that names
 	// its channels.

@@ -320,7 +320,7 @@ func (s *Session) leaveSaying(sb *sub, why Unsubscribe, reply []byte) bool {
 	if settled {
 		sb.topic.detach(sb, why, reply)
 	} else {
-		s.Send(reply)
+		s.sendBehind(sb.name, reply)
 	}
 	s.mu.Unlock()
 	if settled {
@@ -354,12 +354,21 @@ func (s *Session) Unsubscribe(name string) error {
 	return nil
 }
 
+// sendBehind queues bytes behind what a channel's subscription was sent.
+func (s *Session) sendBehind(name string, b []byte) {
+	m := message{kind: msgSend, session: s, bytes: b}
+	if ns, err := s.hub.Namespace(name); err == nil {
+		m.lane = ns.lane()
+	}
+	s.shard.push(m)
+}
+
 // UnsubscribeSaying is Unsubscribe with the reply to the client, which leaves
 // behind the publications of the channel that went before. A name that no
 // channel can have is not subscribed to.
 func (s *Session) UnsubscribeSaying(name string, reply []byte) {
 	if sb := s.subscription(name); sb == nil || !s.leaveSaying(sb, Unsubscribe{}, reply) {
-		s.Send(reply)
+		s.sendBehind(name, reply)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 // message is an entry of a shard's inbox. Which fields are set goes by kind.
 type message struct {
 	kind     msgKind
+	lane     lane // of a msgSend
 	session  *Session
 	sub      *sub
 	topic    *topic
@@ -182,7 +183,7 @@ func (s *shard) handle(m *message) {
 	case msgDeliver:
 		s.deliver(m.topic, m.delivery)
 	case msgSend:
-		s.send(m.session, laneControl, m.bytes)
+		s.send(m.session, m.lane, m.bytes)
 	case msgTell:
 		if m.sub != nil {
 			s.tell(m.session, m.sub.lane(), m.event)

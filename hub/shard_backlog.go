@@ -252,6 +252,14 @@ func (sh *shard) chunk(l *backlog, dst []byte) []byte {
 				return dst
 			}
 			l.remove(e)
+			if e.isPub() && expired(e.d.event.Pub) {
+				l.of(e.sub) // what follows does not start from it
+				sh.expire(e.sub, e.d, queueBacklog)
+				if e.sub.late.newest[e.d.event.Pub.Key] == e {
+					delete(e.sub.late.newest, e.d.event.Pub.Key)
+				}
+				continue
+			}
 			dst = l.leave(dst, e)
 		}
 	}
@@ -267,12 +275,26 @@ func (l *backlog) leave(dst []byte, e *entry) []byte {
 		if late := e.sub.late; late.newest[e.d.key()] == e {
 			delete(late.newest, e.d.key())
 		}
-		if e.sub.delta {
-			// What its patch starts from may not have been sent.
-			e.packet = e.d.packet(view{form: l.session.form, numeric: e.sub.numeric, shape: shapeFull}, e.lane)
-		}
+		e.complete()
 	}
 	return e.appendTo(dst, l.session)
+}
+
+// complete makes a publication one that needs nothing of what went before it,
+// which may not have been sent.
+func (e *entry) complete() {
+	d := e.d
+	if d.event.Pub.Base > 0 {
+		d = d.whole()
+	}
+	switch s := e.sub.session; {
+	case s.private:
+		e.packet = &packet{d: d, lane: e.lane}
+	case e.sub.delta:
+		e.packet = d.packet(view{form: s.form, numeric: e.sub.numeric, shape: shapeFull}, e.lane)
+	case d != e.d:
+		e.packet = d.packet(view{form: s.form, numeric: e.sub.numeric}, e.lane)
+	}
 }
 
 // admits reports whether a connection takes bulk beyond what is pending.

@@ -210,6 +210,12 @@ func newestOf(batch []*delivery) uint64 {
 func (s *shard) deal(p *part, l *classList) int {
 	batch := p.wanted(l)
 	delivered := 0
+	if p.holes && l.delta { // a patch may start from what is missing
+		for _, sb := range l.subs {
+			delivered += s.each(sb, batch)
+		}
+		return delivered
+	}
 	for rest := batch; len(rest) > 0; {
 		var n, size int
 		if l.delta {

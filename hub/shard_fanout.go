@@ -53,6 +53,14 @@ func (d *delivery) appendTo(b []byte, f Form) []byte {
 	return b
 }
 
+// whole returns a delivery of the same publication to somebody who may not have
+// got what it grew from.
+func (d *delivery) whole() *delivery {
+	w := &delivery{event: d.event, id: d.id, base: d.base}
+	w.event.Whole = true
+	return w
+}
+
 // part is what one shard knows of one topic.
 type part struct {
 	topic *topic
@@ -69,6 +77,8 @@ type part struct {
 	// batch is what has come since the last fan-out, which was number round.
 	batch []*delivery
 	round uint64
+	// expiring: some of the batch expire. holes: some have.
+	expiring, holes bool
 	// due is when a batch that waits leaves at the latest; zero while none does.
 	due time.Time
 }
@@ -107,6 +117,9 @@ func (s *shard) deliver(t *topic, d *delivery) {
 		s.touched = append(s.touched, p)
 	}
 	p.batch = append(p.batch, d)
+	if d.event.Pub != nil && d.event.Pub.Expires != 0 {
+		p.expiring = true
+	}
 }
 
 func (s *shard) flushParts() {
@@ -126,6 +139,10 @@ func (s *shard) fanout(p *part) {
 	}
 	delivered := 0
 	p.round++
+	all := p.batch
+	if p.expiring {
+		p.batch = s.fresh(p)
+	}
 	for _, l := range p.lists {
 		delivered += s.deal(p, l)
 	}
@@ -136,8 +153,12 @@ func (s *shard) fanout(p *part) {
 		delivered += s.pace(sb, p.batch)
 	}
 	for _, sb := range p.waiting {
-		sb.keep(p.batch)
+		sb.keep(all) // it looks at the time when it is live
 	}
+	if p.holes {
+		p.seen(all)
+	}
+	p.batch, p.expiring = all, false
 	p.topic.ns.metrics.Delivered.Add(int64(delivered))
 	for _, v := range p.sieves {
 		clear(v.passed)
@@ -190,12 +211,27 @@ func (s *shard) each(sb *sub, batch []*delivery) int {
 	n := 0
 	for _, d := range batch {
 		v := sb.view(d)
-		if sb.wants(&d.event) {
+		switch {
+		case !sb.wants(&d.event):
+		case expired(d.event.Pub):
+			s.expire(sb, d, queueWaiting)
+		default:
 			s.one(sb, d, v)
 			n++
 		}
 	}
 	return n
+}
+
+// expire counts a delivery that came to nothing, of which the client is to know
+// only that it has been.
+func (s *shard) expire(sb *sub, d *delivery, queue string) {
+	s.hub.opts.Metrics.Expired(queue).Inc()
+	sb.based = false
+	sb.skipped(d.event.Pub, "expired")
+	if sb.session.private {
+		sb.forgo(&d.event)
+	}
 }
 
 // view returns how a subscription sees what it is about to be handed.
@@ -250,9 +286,7 @@ func (sb *sub) wants(e *Event) bool {
 func (sb *sub) pass(e *Event) {
 	sb.topic.ns.metrics.Filtered.Inc()
 	if sb.session.private {
-		gone := *e
-		gone.Kind = EventPassed
-		sb.session.form.AppendEvent(nil, &gone)
+		sb.forgo(e)
 	}
 }
 

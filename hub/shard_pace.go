@@ -92,10 +92,13 @@ func (s *shard) unpace(sb *sub) int {
 	n := 0
 	held := p.held.take()
 	for i, d := range held {
-		if d != nil {
+		switch {
+		case d == nil:
+		case expired(d.event.Pub):
+			s.expire(sb, d, queuePaced)
+		default:
 			if d.event.Pub.Base > 0 {
-				d = &delivery{event: d.event, id: d.id, base: d.base}
-				d.event.Whole = true // what it grew by may be more than this says
+				d = d.whole()
 			}
 			s.one(sb, d, sb.view(d))
 			n++

@@ -198,9 +198,13 @@ func (sh *shard) merge(s *Session, first piece, more []piece) {
 // appendTo appends what leaves.
 func (p *packet) appendTo(dst []byte, s *Session) []byte {
 	mark := len(dst)
-	if p.bytes != nil {
+	switch {
+	case p.bytes != nil:
 		dst = append(dst, p.bytes...)
-	} else {
+	case p.d.event.Kind == EventPassed:
+		p.d.appendTo(nil, s.form) // told, and not sent
+		return dst
+	default:
 		dst = p.d.appendTo(dst, s.form)
 	}
 	s.sent(dst[mark:])

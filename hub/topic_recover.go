@@ -111,7 +111,7 @@ func (h *Hub) begin(ctx context.Context, r *SubscribeRequest, out *Subscription)
 		if err := h.recover(ctx, sb.topic, r.Since, out); err != nil {
 			return err
 		}
-		out.Publications = sb.matching(out.Publications)
+		out.Publications = sb.matching(h.current(out.Publications, queueRecovery))
 		if sb.pace != nil {
 			out.Publications, out.Newest = newest(out.Publications), true
 		}
@@ -140,7 +140,7 @@ func (h *Hub) last(ctx context.Context, t *topic, out *Subscription) error {
 		return nil
 	}
 	out.Position.Offset = max(out.Position.Offset, r.Pubs[0].Offset)
-	if pubs := out.sub.matching(r.Pubs); len(pubs) > 0 {
+	if pubs := out.sub.matching(h.current(r.Pubs, queueRecovery)); len(pubs) > 0 {
 		out.Publications = pubs[:1]
 	}
 	return nil

@@ -105,7 +105,7 @@ func (s *Server) newHub() *hub.Hub {
 		ExpiredDelay: time.Duration(client.ExpiredCloseDelay),
 		Limits: hub.Limits{
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
-			MessageBytes: int(l.Message), QueueBytes: int(l.Queue),
+			MessageBytes: int(l.Message), QueueBytes: int(l.Queue), AlarmBytes: int(l.AlarmQueue),
 			PatternsPerConnection: l.PatternsPerConnection, Patterns: l.Patterns,
 			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, PerUser: perUser(l.PerUser),
 		},
@@ -150,6 +150,7 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		AskSubscribe: slices.Contains(ns.Hooks, "subscribe"), AskPublish: slices.Contains(ns.Hooks, "publish"),
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
+		Lane: laneOf(ns.Lane), Slow: slowOf(ns.Slow), Expiry: time.Duration(ns.Expiry),
 		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"myelin/channel"
+	"myelin/hub"
 	"myelin/observe"
 	"myelin/protocol"
 )
@@ -34,7 +35,7 @@ func (c *call) broadcast(ctx context.Context, r *broadcastRequest) (any, error) 
 	}
 	m, err := c.messageOf(&publishRequest{
 		Data: r.Data, B64Data: r.B64Data, SkipHistory: r.SkipHistory, Tags: r.Tags,
-		IdempotencyKey: r.IdempotencyKey, Delta: r.Delta, Version: r.Version, VersionEpoch: r.VersionEpoch,
+		IdempotencyKey: r.IdempotencyKey, Delta: r.Delta, Version: r.Version, VersionEpoch: r.VersionEpoch, ExpiresInMs: r.ExpiresInMs,
 	})
 	if err != nil {
 		return nil, err
@@ -58,6 +59,7 @@ type message struct {
 	tags        map[string]string
 	id          string
 	skipHistory bool
+	expires     int64
 }
 
 // messageOf returns what a request wants published. Its channel does not
@@ -69,7 +71,7 @@ func (c *call) messageOf(r *publishRequest) (*message, error) {
 	case r.Version != 0 || r.VersionEpoch != "":
 		return nil, unsupported("version", "publications are kept in the order they come; use idempotency_key to make a retry safe")
 	}
-	m := &message{tags: r.Tags, id: r.IdempotencyKey, skipHistory: r.SkipHistory}
+	m := &message{tags: r.Tags, id: r.IdempotencyKey, skipHistory: r.SkipHistory, expires: r.ExpiresInMs}
 	var err error
 	if m.data, err = oneOf("data", r.Data, r.B64Data); err != nil {
 		return nil, err
@@ -109,9 +111,9 @@ func oneOf(name string, raw json.RawMessage, b64 string) ([]byte, error) {
 
 // send publishes m to a channel.
 func (c *call) send(ctx context.Context, name string, m *message) (*publishResult, error) {
-	hub := c.door.opts.Hub
+	node := c.door.opts.Hub
 	if m.skipHistory {
-		ns, err := hub.Namespace(name)
+		ns, err := node.Namespace(name)
 		if err != nil {
 			return nil, err
 		}
@@ -120,9 +122,13 @@ func (c *call) send(ctx context.Context, name string, m *message) (*publishResul
 				"namespace \""+ns.Policy.Namespace+"\" keeps history, and a publication outside of it would be a gap for whoever resumes; publish to a namespace without history")
 		}
 	}
-	ack, err := hub.Publish(ctx, &channel.PublishRequest{
+	p := &channel.PublishRequest{
 		Channel: name, Data: m.data, ContentType: m.contentType, Tags: m.tags, ID: m.id,
-	})
+	}
+	if err := hub.ExpireIn(p, m.expires); err != nil {
+		return nil, err
+	}
+	ack, err := node.Publish(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ type publishRequest struct {
 	Delta          bool              `json:"delta"`
 	Version        uint64            `json:"version"`
 	VersionEpoch   string            `json:"version_epoch"`
+	ExpiresInMs    int64             `json:"expires_in_ms"`
 }
 
 type broadcastRequest struct {
@@ -27,6 +28,7 @@ type broadcastRequest struct {
 	Delta          bool              `json:"delta"`
 	Version        uint64            `json:"version"`
 	VersionEpoch   string            `json:"version_epoch"`
+	ExpiresInMs    int64             `json:"expires_in_ms"`
 }
 
 type position struct {
