@@ -213,6 +213,9 @@ func (n Namespace) dev() Namespace {
 	n.ReadPresence = []string{"anonymous"}
 	n.Patterns = []string{"anonymous"}
 	n.ReadHistory = []string{"anonymous"}
+	if n.Kind == "log" {
+		n.Consumers.Clients = "any"
+	}
 	return n
 }
 
