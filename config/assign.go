@@ -152,8 +152,8 @@ func oddKey(key *yaml.Node) *fault {
 	return nil
 }
 
-// withNamespace lets change work on the namespace's entry, which begins with
-// the defaults. Map values cannot be changed in place.
+// withNamespace lets change work on the entry of a namespace, or of another
+// named group, which begins with the defaults. Map values cannot be changed in place.
 func (l *loader) withNamespace(v reflect.Value, f field, name, path string, o origin, change func(reflect.Value, field)) {
 	if flt := checkNamespace(name); flt != nil {
 		l.refuse(o, path, flt)
@@ -162,8 +162,10 @@ func (l *loader) withNamespace(v reflect.Value, f field, name, path string, o or
 	entry := reflect.New(f.typ.Elem()).Elem()
 	if old := v.MapIndex(reflect.ValueOf(name)); old.IsValid() {
 		entry.Set(old)
-	} else {
+	} else if f.typ.Elem() == reflect.TypeFor[Namespace]() {
 		entry.Set(reflect.ValueOf(l.fresh))
+	} else {
+		fill(entry.Addr().Interface())
 	}
 	change(entry, field{name: name, typ: f.typ.Elem()})
 	v.SetMapIndex(reflect.ValueOf(name), entry)

@@ -51,6 +51,7 @@ type Config struct {
 	Drain      Drain                `yaml:"drain" doc:"How the server stops without a stampede of reconnects."`
 	Lifecycle  Lifecycle            `yaml:"lifecycle" doc:"Who comes and goes, and where, as the ordered channel $lifecycle:events. Off while events is empty. See [lifecycle](lifecycle.md)."`
 	Hooks      Hooks                `yaml:"hooks" doc:"The application that is asked what only it knows, by HTTP. See [hooks](hooks.md)."`
+	Webhooks   map[string]Webhook   `yaml:"webhooks" doc:"Who is told of the lifecycle by HTTP, by name. The name is kept with how far it has been told: under another one it is told from the beginning of what is kept. See [hooks](hooks.md)."`
 	Log        Log                  `yaml:"log" doc:"The server's own log, on standard error."`
 
 	// DevMode says that Dev prepared this configuration. It is set by --dev
@@ -178,6 +179,7 @@ func Default() *Config {
 	c := new(Config)
 	fill(c)
 	c.Namespaces = map[string]Namespace{DefaultNamespace: defaultNamespace()}
+	c.Webhooks = map[string]Webhook{}
 	return c
 }
 

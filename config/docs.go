@@ -159,7 +159,7 @@ func leaves(v reflect.Value, f field, path string, visit func(path, text string)
 			leaves(v.Field(child.index), child, join(path, child.name), visit)
 		}
 	case reflect.Map:
-		for _, name := range sortedNames(v.Interface().(map[string]Namespace)) {
+		for _, name := range entriesOf(v) {
 			leaves(v.MapIndex(reflect.ValueOf(name)), field{typ: f.typ.Elem()}, join(path, name), visit)
 		}
 	case reflect.Slice:

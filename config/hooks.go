@@ -40,3 +40,21 @@ type HookRenewal struct {
 	Timeout   Duration `yaml:"timeout" default:"3s" min:"10ms" max:"1m" doc:"How long an answer may take."`
 	OnFailure string   `yaml:"on_failure" default:"allow" enum:"allow|deny" doc:"What holds where the backend gives no useful answer. allow: it goes on for a minute and is asked about again. deny: it ends."`
 }
+
+// Webhook is who is told of the lifecycle.
+type Webhook struct {
+	URL        string   `yaml:"url" default:"" form:"url" zero:"must be set" doc:"Where events are posted."`
+	Secret     Secret   `yaml:"secret" default:"" form:"secret" zero:"must be set" doc:"What deliveries are signed with, in X-Myelin-Signature; at least 16 bytes."`
+	Events     []string `yaml:"events" default:"" enum:"connected|disconnected|subscribed|unsubscribed|occupied|vacated" zero:"all of lifecycle.events" doc:"Of which events it is told. Of nodes that come and go, and of lost events, it always is."`
+	Namespaces []string `yaml:"namespaces" default:"" form:"namespace" zero:"all" doc:"Of whose channels it is told. Empty: all that the lifecycle tells of."`
+	Timeout    Duration `yaml:"timeout" default:"5s" min:"100ms" max:"1m" doc:"How long one request may take."`
+	Batch      int      `yaml:"batch" default:"100" min:"1" max:"1000" doc:"Events in one request, about. What waits goes together."`
+	Retry      Retry    `yaml:"retry" doc:"What becomes of a delivery that is not taken. Those behind it wait."`
+}
+
+// Retry says how often something is tried.
+type Retry struct {
+	Min    Duration `yaml:"min" default:"500ms" min:"10ms" max:"1m" doc:"The first pause. Each is twice the one before, and up to a half of it is taken off at random."`
+	Max    Duration `yaml:"max" default:"1m" min:"100ms" max:"1h" doc:"The longest pause."`
+	GiveUp Duration `yaml:"give_up" default:"1h" min:"1s" max:"168h" doc:"After how long it becomes a dead letter, in channel $dead:<name>, and the next one is tried."`
+}

@@ -116,7 +116,7 @@ func (l *loader) descend(v reflect.Value, f field, path string, s setting, segme
 	case reflect.Map:
 		name := segment
 		if s.spelling == shouted {
-			name = l.envNamespace(segment)
+			name = envEntry(v, segment)
 		}
 		full := join(path, name)
 		l.withNamespace(v, f, name, full, s.from, func(entry reflect.Value, ef field) {
@@ -127,10 +127,11 @@ func (l *loader) descend(v reflect.Value, f field, path string, s setting, segme
 	}
 }
 
-// envNamespace reads a namespace's name from a variable: as written if there
-// is such a namespace or if it has a small letter, else in small letters.
-func (l *loader) envNamespace(segment string) string {
-	if _, ok := l.cfg.Namespaces[segment]; ok || segment != strings.ToUpper(segment) {
+// envEntry reads the name of a namespace, or of another named group, from a
+// variable: as written if there is such a one or if it has a small letter, else
+// in small letters.
+func envEntry(v reflect.Value, segment string) string {
+	if v.MapIndex(reflect.ValueOf(segment)).IsValid() || segment != strings.ToUpper(segment) {
 		return segment
 	}
 	return strings.ToLower(segment)

@@ -29,7 +29,7 @@ func node(v reflect.Value, f field, redact bool) *yaml.Node {
 		return group
 	case reflect.Map:
 		group := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-		for _, name := range sortedNames(v.Interface().(map[string]Namespace)) {
+		for _, name := range entriesOf(v) {
 			entry := v.MapIndex(reflect.ValueOf(name))
 			group.Content = append(group.Content, textNode(name), node(entry, field{typ: f.typ.Elem()}, redact))
 		}

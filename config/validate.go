@@ -52,7 +52,7 @@ func inspect(v reflect.Value, f field, path string, report func(*fault, ...strin
 			inspect(v.Field(child.index), child, join(path, child.name), report)
 		}
 	case reflect.Map:
-		for _, name := range sortedNames(v.Interface().(map[string]Namespace)) {
+		for _, name := range entriesOf(v) {
 			full := join(path, name)
 			if flt := checkNamespace(name); flt != nil {
 				report(flt, full)
@@ -64,6 +64,16 @@ func inspect(v reflect.Value, f field, path string, report func(*fault, ...strin
 			report(flt, path)
 		}
 	}
+}
+
+// entriesOf returns the names in a map of named groups, sorted.
+func entriesOf(v reflect.Value) []string {
+	names := make([]string, 0, v.Len())
+	for _, key := range v.MapKeys() {
+		names = append(names, key.String())
+	}
+	slices.Sort(names)
+	return names
 }
 
 func sortedNames(namespaces map[string]Namespace) []string {

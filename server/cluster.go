@@ -220,6 +220,9 @@ func (s *Server) bringUp(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.tellWebhooks(&s.senders); err != nil {
+		return err
+	}
 	s.begin()
 	return nil
 }

@@ -64,9 +64,11 @@ type Server struct {
 	verifier *auth.Verifier
 	bans     *auth.Bans
 	proxies  proxies
-	caller   *hook.Caller // nil where the application is not asked
-	origins  *auth.Origins
-	hub      *hub.Hub
+	// senders tell webhooks.
+	senders sync.WaitGroup
+	caller  *hook.Caller // nil where the application is not asked
+	origins *auth.Origins
+	hub     *hub.Hub
 	// consumers are what is delivered until it is acknowledged.
 	consumers *consumer.Manager
 	host      *conversation.Host
@@ -118,6 +120,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.addLifecycle()
+	s.addWebhooks()
 	if s.bans, err = s.addBans(); err != nil {
 		return err
 	}
@@ -364,6 +367,7 @@ func (s *Server) Close() error {
 	if s.host != nil {
 		s.host.Wait()
 	}
+	s.senders.Wait()
 	if s.caller != nil {
 		s.caller.Close()
 	}
