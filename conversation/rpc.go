@@ -16,10 +16,11 @@ import (
 // rpcs is the methods of Myelin itself by name. Each takes and returns JSON.
 func rpcs() map[string]func(*Conversation, []byte) (any, error) {
 	return map[string]func(*Conversation, []byte) (any, error){
-		"myelin.append":   (*Conversation).rpcAppend,
-		"myelin.channels": (*Conversation).rpcChannels,
-		"myelin.publish":  (*Conversation).rpcPublish,
-		"myelin.time":     (*Conversation).rpcTime,
+		"myelin.append":         (*Conversation).rpcAppend,
+		"myelin.channels":       (*Conversation).rpcChannels,
+		"myelin.presence.users": (*Conversation).rpcPresenceUsers,
+		"myelin.publish":        (*Conversation).rpcPublish,
+		"myelin.time":           (*Conversation).rpcTime,
 	}
 }
 

@@ -11,6 +11,9 @@
 // members. A shard is a goroutine that owns the output of its sessions. A
 // survey is a question to all other nodes, whose members a roster keeps.
 //
+// A pattern that has subscribers is a topic, too, whose feed is what a trie
+// finds for each publication of the namespaces that it reaches.
+//
 // # How a publication travels
 //
 // [Session.Publish] checks right and limits and calls the engine, which orders
@@ -43,6 +46,13 @@
 // cannot be said presence is an error. An operation on sessions is done on all
 // nodes, or the error names one that did not answer within 2 s. A client may
 // come back by any node: its position means the same everywhere.
+//
+// Patterns: a subscription to one brings, of each channel that it matches and
+// that the session may subscribe to, everything in order and once; where that is
+// not certain it is ended with code 2500. It has no position.
+//
+// Joins and leaves: who adds up those that he was told comes to the truth. Where
+// many come at once they are told in batches, and what cancels out is not.
 //
 // Slow clients: one that does not read costs one write and what its queue may
 // hold, and nobody else notices. One that reads slowly is left alone.

@@ -133,7 +133,11 @@ func TestPresence(t *testing.T) {
 		if got := r.call(t, "presence", `{"channel":"a"}`); strings.Count(got, `"user":"ann"`) != 2 {
 			t.Errorf("presence is %s", got)
 		}
-		for _, method := range []string{"presence", "presence_stats"} {
+		want := `{"users":[{"user":"ann","num_clients":2,"conn_info":{"name":"ann"}},{"user":"bob","num_clients":1,"conn_info":{"name":"bob"}}]}`
+		if got := r.call(t, "presence_users", `{"channel":"a"}`); got != want {
+			t.Errorf("presence_users is %s, want %s", got, want)
+		}
+		for _, method := range []string{"presence", "presence_stats", "presence_users"} {
 			r.fails(t, http.StatusOK, channel.CodeNotAvailable, "presence is off", method, `{"channel":"plain:a"}`)
 			r.fails(t, http.StatusOK, channel.CodeUnknownChannel, `"no"`, method, `{"channel":"no:such"}`)
 			r.fails(t, http.StatusOK, channel.CodeBadRequest, "channel name is empty", method, `{}`)

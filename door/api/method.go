@@ -36,6 +36,7 @@ func newMethods() map[string]method {
 		"refresh":        methodOf((*call).refresh),
 		"presence":       methodOf((*call).presence),
 		"presence_stats": methodOf((*call).presenceStats),
+		"presence_users": methodOf((*call).presenceUsers),
 		"history":        methodOf((*call).history),
 		"history_remove": methodOf((*call).historyRemove),
 		"channels":       methodOf((*call).channels),

@@ -230,7 +230,7 @@ func TestOpenAPIErrors(t *testing.T) {
 	}
 	for method, body := range map[string]string{
 		"publish": `{}`, "broadcast": `{}`, "subscribe": `{}`, "unsubscribe": `{}`, "disconnect": `{}`, "refresh": `{}`,
-		"presence": `{}`, "presence_stats": `{}`, "history": `{}`, "history_remove": `{}`, "channels": `{"pattern":"?"}`,
+		"presence": `{}`, "presence_stats": `{}`, "presence_users": `{}`, "history": `{}`, "history_remove": `{}`, "channels": `{"pattern":"?"}`,
 	} {
 		s.wantAnswer(t, r.door, request(method, body), method, "200", "200")
 		req := request(method, body)
