@@ -112,8 +112,9 @@ type Namespace struct {
 	ReadPresence []string `yaml:"read_presence" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may ask who is subscribed, when presence is kept."`
 	ReadHistory  []string `yaml:"read_history" default:"subscriber" enum:"anonymous|user|subscriber|token|nobody" doc:"Which clients may call history, when it is kept."`
 
-	Delta bool  `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
-	Batch Batch `yaml:"batch" doc:"Fewer, larger writes."`
+	Delta      bool   `yaml:"delta" default:"false" doc:"Let clients that ask for it have the data of a publication as a patch to that of the one before (Fossil). See [filters](filters.md)."`
+	NumericIDs Switch `yaml:"numeric_ids" default:"auto" enum:"auto|true|false" doc:"Whether clients that ask for it know a channel by a number in place of its name, in what they are sent. auto: JSON clients do. true: Protobuf clients too, but not with npm centrifuge 5.8.0 in Node, whose Protobuf client does not know the numbers again."`
+	Batch      Batch  `yaml:"batch" doc:"Fewer, larger writes."`
 
 	Lane   string   `yaml:"lane" default:"ordinary" enum:"alarm|ordinary|bulk" doc:"How urgent its publications are against others on the same connection. alarm: they go first, wait in limits.alarm_queue of their own, and are never dropped. bulk: they go last, and a slow connection is handed only as much at a time as leaves soon. See [delivery](delivery.md)."`
 	Slow   string   `yaml:"slow" default:"disconnect" enum:"disconnect|conflate|drop_oldest|resync" doc:"What becomes of its publications that wait for a client whose limits.queue is full. disconnect: the client is sent away and comes back with its position. conflate: it gets the newest of each key, or of the channel. drop_oldest: the oldest are left out. resync: it is unsubscribed, and subscribes again with its position. It is told in each case."`

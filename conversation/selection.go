@@ -27,8 +27,24 @@ func (c *Conversation) selects(r *protocol.SubscribeRequest, req *hub.SubscribeR
 	}
 	req.Filter = f
 	req.Delta = r.Delta != ""
-	req.Numeric = r.Flag&numericID != 0
+	req.Numeric = r.Flag&numericID != 0 && c.mayHaveID(r.Channel)
 	return nil
+}
+
+// mayHaveID reports whether the client may know a channel by an id.
+func (c *Conversation) mayHaveID(name string) bool {
+	ns, err := c.host.hub.Namespace(name)
+	if err != nil {
+		return false // which Subscribe says
+	}
+	switch ns.NumericIDs {
+	case hub.NumericForNobody:
+		return false
+	case hub.NumericForAll:
+		return true
+	default:
+		return c.wire.format == protocol.JSON
+	}
 }
 
 // filter compiles the filter of a client.

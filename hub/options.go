@@ -90,6 +90,21 @@ type Options struct {
 	Hooks Hooks
 }
 
+// NumericIDs is for whom ids are.
+type NumericIDs uint8
+
+// The values of NumericIDs.
+const (
+	// NumericForText: clients of text formats. A binary client that is widely
+	// used asks for ids and, in Node, does not know them again (npm centrifuge
+	// 5.8.0 compares Long objects by identity).
+	NumericForText NumericIDs = iota
+	// NumericForAll: all clients.
+	NumericForAll
+	// NumericForNobody: no client.
+	NumericForNobody
+)
+
 // Namespace is the rules of the channels of one namespace.
 type Namespace struct {
 	Policy *channel.Policy
@@ -126,6 +141,9 @@ type Namespace struct {
 	Gate Gate
 	// Delta lets clients have patches in place of whole publications.
 	Delta bool
+	// NumericIDs says which clients may know channels by an id, of those that
+	// ask. The hub gives one to whoever SubscribeRequest.Numeric says.
+	NumericIDs NumericIDs
 	// BatchDelay is how long a publication may wait for others to share a
 	// write with. 0 waits for nothing: what is there leaves.
 	BatchDelay time.Duration

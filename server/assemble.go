@@ -151,6 +151,6 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		Rates: ratesOf(ns.Rate), MessageBytes: int(ns.Message),
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
 		Lane: laneOf(ns.Lane), Slow: slowOf(ns.Slow), Expiry: time.Duration(ns.Expiry),
-		Delta: ns.Delta, BatchDelay: time.Duration(ns.Batch.MaxDelay),
+		Delta: ns.Delta, NumericIDs: numericIDs(ns.NumericIDs), BatchDelay: time.Duration(ns.Batch.MaxDelay),
 	}, nil
 }
