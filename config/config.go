@@ -96,7 +96,8 @@ type API struct {
 
 // Namespace is the policy of a set of channels.
 type Namespace struct {
-	Kind       string  `yaml:"kind" default:"log" enum:"log" later:"state|doc" doc:"log is an ordered sequence of publications."`
+	Kind       string  `yaml:"kind" default:"log" enum:"log|state" later:"doc" doc:"log is an ordered sequence of publications. state is a set of entries by key, with the changes to them: who subscribes gets the entries, then the changes. See [state](state.md)."`
+	State      State   `yaml:"state" doc:"The entries of channels of kind state."`
 	History    History `yaml:"history" doc:"The publications that are kept for history calls and recovery."`
 	Durability string  `yaml:"durability" default:"auto" enum:"auto|memory|async|sync" doc:"What an acknowledged publication survives. memory: nothing, a restart begins a new epoch and clients are told. async: a restart, and a crash but for the last moments (disk.flush_interval, or the interval of NATS), which clients are told. sync: kill -9 and power loss, in a cluster those of a minority of nodes. auto: with history sync on the disk engine and on jetstream, async on NATS servers elsewhere that are not synced, and memory otherwise."`
 	Recover    Switch  `yaml:"recover" default:"auto" enum:"auto|true|false" doc:"Whether every subscription is recoverable, so that a returning client gets what it missed. auto: yes when there is history. false: only those that ask."`
@@ -154,7 +155,8 @@ type Limits struct {
 	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
 	FilterNodes           int  `yaml:"filter_nodes" default:"64" min:"1" max:"128" doc:"Comparisons and operators in the tag filter of a subscription."`
-	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer."`
+	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer, and entries in one page of a state channel."`
+	State                 Size `yaml:"state" default:"1GiB" min:"1MiB" max:"1024GiB" doc:"What the entries of all state channels with subscribers may take in the memory of this server. Beyond it a subscription to another one is refused with error 106."`
 	PatternsPerConnection int  `yaml:"patterns_per_connection" default:"32" min:"1" max:"10000" doc:"Subscriptions of one connection that are patterns."`
 	Patterns              int  `yaml:"patterns" default:"100000" min:"1" max:"10000000" doc:"Different patterns that clients of this server are subscribed to."`
 
@@ -186,7 +188,7 @@ func Default() *Config {
 
 // Dev turns the configuration into one to try things out with: anonymous
 // clients may do everything, the API needs no key, every namespace has a small
-// history and presence, only pages from loopback addresses may connect, and
+// history and presence, state:... are channels of kind state, only pages from loopback addresses may connect, and
 // stopping does not wait. Validate then insists on loopback listeners.
 func (c *Config) Dev() {
 	c.DevMode = true
@@ -196,6 +198,11 @@ func (c *Config) Dev() {
 	c.Auth.AllowedOrigins = []string{"http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"}
 	c.API.Insecure = true
 	c.Drain.Grace = 0
+	if _, ok := c.Namespaces[devState]; !ok {
+		ns := defaultNamespace()
+		ns.Kind = "state"
+		c.Namespaces[devState] = ns
+	}
 	for name, ns := range c.Namespaces {
 		c.Namespaces[name] = ns.dev()
 	}
@@ -203,7 +210,7 @@ func (c *Config) Dev() {
 
 // Recovers says whether every subscription is recoverable.
 func (n Namespace) Recovers() bool {
-	return n.Recover == On || n.Recover == Auto && n.History.Size > 0
+	return n.Recover == On || n.Recover == Auto && n.Keeps() > 0
 }
 
 func (n Namespace) dev() Namespace {
@@ -219,6 +226,7 @@ func (n Namespace) dev() Namespace {
 	if n.Kind == "log" {
 		n.Consumers.Clients = "any"
 	}
+	n.State.Keys = "any"
 	return n
 }
 

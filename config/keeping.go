@@ -113,7 +113,7 @@ func (c *Config) Survives(n Namespace) string {
 	}
 	kept := c.Kept()
 	switch {
-	case n.History.Size == 0 || kept == "memory":
+	case n.Keeps() == 0 || kept == "memory":
 		return "memory"
 	case kept == "jetstream" && c.External() && !c.Engine.JetStream.Synced:
 		return "async"

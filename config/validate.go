@@ -99,7 +99,7 @@ func rules() []rule {
 		{"`limits.message` fits into `limits.queue`.", checkQueue},
 		{"`drain.grace` is shorter than `drain.timeout`.", checkDrain},
 		{"There are at most 1000 namespaces, one of them `default`.", checkNamespaces},
-	}, slices.Concat(namespaceRules(), engineRules(), clusterRules(), hookRules(), limitRules(), doorRules(), consumerRules(), deliveryRules())...)
+	}, slices.Concat(namespaceRules(), stateRules(), engineRules(), clusterRules(), hookRules(), limitRules(), doorRules(), consumerRules(), deliveryRules())...)
 }
 
 func checkDoors(c *Config, report func(*fault, ...string)) {
@@ -211,21 +211,24 @@ func checkNamespaces(c *Config, report func(*fault, ...string)) {
 	}
 }
 
+// eachNamespace is a rule within one namespace, for all of them.
+func eachNamespace(doc string, check func(n Namespace, report func(*fault, ...string))) rule {
+	return rule{doc, func(c *Config, report func(*fault, ...string)) {
+		for _, name := range sortedNames(c.Namespaces) {
+			check(c.Namespaces[name], func(flt *fault, keys ...string) {
+				about := make([]string, len(keys))
+				for i, key := range keys {
+					about[i] = join("namespaces."+name, key)
+				}
+				report(flt, about...)
+			})
+		}
+	}}
+}
+
 // namespaceRules are the rules within one namespace.
 func namespaceRules() []rule {
-	each := func(doc string, check func(n Namespace, report func(*fault, ...string))) rule {
-		return rule{doc, func(c *Config, report func(*fault, ...string)) {
-			for _, name := range sortedNames(c.Namespaces) {
-				check(c.Namespaces[name], func(flt *fault, keys ...string) {
-					about := make([]string, len(keys))
-					for i, key := range keys {
-						about[i] = join("namespaces."+name, key)
-					}
-					report(flt, about...)
-				})
-			}
-		}}
-	}
+	each := eachNamespace
 	return []rule{
 		each("In a namespace, `recover: true` needs history.", checkRecover),
 		each("In a namespace, `history.meta_ttl` is not shorter than `history.ttl`.", checkMetaTTL),
@@ -236,7 +239,7 @@ func namespaceRules() []rule {
 }
 
 func checkRecover(n Namespace, report func(*fault, ...string)) {
-	if n.Recover == On && n.History.Size == 0 {
+	if n.Recover == On && n.Keeps() == 0 {
 		report(faultf("nothing can be recovered without history: set history.size, or leave recover out"), "recover", "history.size")
 	}
 }

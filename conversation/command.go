@@ -111,8 +111,8 @@ func (c *Conversation) dispatch(method string, cmd *protocol.Command) error {
 }
 
 func (c *Conversation) publish(id uint32, r *protocol.PublishRequest) error {
-	if r.Type != 0 {
-		return channel.ErrNotAvailable.With("only publications of type 0 are supported")
+	if r.Type != 0 || r.Key != "" || r.Removed {
+		return c.publishEntry(id, r)
 	}
 	_, err := c.session.Publish(c.host.ctx, &channel.PublishRequest{
 		Channel: r.Channel, Data: r.Data, ContentType: protocol.ContentType(c.wire.format, r.Data),
@@ -125,6 +125,9 @@ func (c *Conversation) publish(id uint32, r *protocol.PublishRequest) error {
 }
 
 func (c *Conversation) subscribe(id uint32, r *protocol.SubscribeRequest) error {
+	if r.Type != typeStream {
+		return c.subscribeMap(id, r)
+	}
 	sn, err := c.join(r, origin{})
 	if err != nil {
 		return err
@@ -150,28 +153,9 @@ type origin struct {
 // join subscribes as a request says. The caller sends the result and makes the
 // subscription live.
 func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subscription, error) {
-	if r.Type != 0 {
-		return nil, channel.ErrNotAvailable.With("only subscriptions of type 0 are supported")
-	}
-	req := hub.SubscribeRequest{
-		Channel: r.Channel, Data: r.Data, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
-		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
-		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
-	}
-	wants, err := wishesOf(r.Data)
+	req, wants, err := c.requestOf(r, by)
 	if err != nil {
 		return nil, err
-	}
-	wants.apply(&req)
-	if err := c.selects(r, &req); err != nil {
-		return nil, err
-	}
-	if r.Token != "" && !by.server {
-		grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
-		if err != nil {
-			return nil, subscriptionTokenError(err)
-		}
-		req.Grant = grant
 	}
 	sn, err := c.session.Subscribe(c.host.ctx, req)
 	if err != nil {
@@ -186,6 +170,30 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 	}
 	sn.Data = wants.granted(sn)
 	return sn, nil
+}
+
+// requestOf returns what a request asks the hub for.
+func (c *Conversation) requestOf(r *protocol.SubscribeRequest, by origin) (req hub.SubscribeRequest, wants *wishes, err error) {
+	req = hub.SubscribeRequest{
+		Channel: r.Channel, Data: r.Data, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
+		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
+		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
+	}
+	if wants, err = wishesOf(r.Data); err != nil {
+		return req, wants, err
+	}
+	wants.apply(&req)
+	if err := c.selects(r, &req); err != nil {
+		return req, wants, err
+	}
+	if r.Token != "" && !by.server {
+		grant, err := c.host.opts.Verifier.Subscription(r.Token, c.session.Identity().User, c.session.ID(), r.Channel)
+		if err != nil {
+			return req, wants, subscriptionTokenError(err)
+		}
+		req.Grant = grant
+	}
+	return req, wants, nil
 }
 
 func (c *Conversation) subscribeResult(sn *hub.Subscription) *protocol.SubscribeResult {

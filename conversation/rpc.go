@@ -21,6 +21,11 @@ func rpcs() map[string]func(*Conversation, []byte) (any, error) {
 		"myelin.presence.users": (*Conversation).rpcPresenceUsers,
 		"myelin.publish":        (*Conversation).rpcPublish,
 		"myelin.time":           (*Conversation).rpcTime,
+
+		"myelin.state.set":    (*Conversation).rpcStateSet,
+		"myelin.state.remove": (*Conversation).rpcStateRemove,
+		"myelin.state.get":    (*Conversation).rpcStateGet,
+		"myelin.state.list":   (*Conversation).rpcStateList,
 	}
 }
 

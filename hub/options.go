@@ -126,6 +126,8 @@ type Namespace struct {
 	// OwnKeys lets a client write only the keys that are its user's: the user's
 	// id, or what begins with it and a colon.
 	OwnKeys bool
+	// TagKeys repeats the key of an entry in its tags, see TagKey.
+	TagKeys bool
 	// Lease is how long an entry that is to go with its session stays when the
 	// node of that dies, 30 s by default.
 	Lease time.Duration

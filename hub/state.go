@@ -272,7 +272,7 @@ func (h *Hub) roomForState(bytes int64) error {
 // through a filter is to hear of its end.
 func (t *topic) taggedLocked(p *channel.Publication) *channel.Publication {
 	c := t.mu.state
-	if c == nil || p.Op == channel.OpPut || p.Tags != nil {
+	if c == nil || p.Op == channel.OpPut || p.Tags != nil && !t.ns.TagKeys {
 		return p
 	}
 	if c.pending != nil {
@@ -284,6 +284,9 @@ func (t *topic) taggedLocked(p *channel.Publication) *channel.Publication {
 	}
 	tagged := *p
 	tagged.Tags = old.Tags
+	if t.ns.TagKeys {
+		tagged.Tags = tagKey(old.Tags, p.Key, true)
+	}
 	return &tagged
 }
 

@@ -61,7 +61,7 @@ func (s *Session) lease(ctx context.Context, ns *Namespace, r EntryRequest) (cha
 		return ack, err
 	}
 	r.If, r.ID = Always, ""
-	ls.keep(sb, &lease{request: r, info: s.info(nil), ns: ns, offset: ack.Offset, due: time.Now().Add(ns.Lease / 3)})
+	ls.keep(sb, &lease{request: r, info: s.speaker(r.Channel), ns: ns, offset: ack.Offset, due: time.Now().Add(ns.Lease / 3)})
 	ls.started.Do(func() { s.hub.task(s.hub.tend) })
 	if !s.holds(sb) {
 		s.hub.leave(sb) // it ended meanwhile
@@ -160,9 +160,13 @@ func (h *Hub) leave(sb *sub) {
 
 // drop removes an entry, unless another one took its place.
 func (h *Hub) drop(ctx context.Context, e *lease) {
-	_, err := h.engine.Publish(ctx, &channel.PublishRequest{
+	p := &channel.PublishRequest{
 		Channel: e.request.Channel, Policy: e.ns.Policy, Op: channel.OpDelete, Key: e.request.Key, Expect: &e.offset, Info: e.info,
-	})
+	}
+	if e.ns.TagKeys {
+		p.Tags = tagKey(nil, e.request.Key, true)
+	}
+	_, err := h.engine.Publish(ctx, p)
 	if err != nil && !errors.Is(err, channel.ErrConflict) {
 		h.opts.Logger.Warn("an entry was not removed with its session; it ends with its lease",
 			observe.KeyNamespace, e.ns.Policy.Namespace, observe.KeyErr, err)
@@ -218,10 +222,13 @@ func (l *leases) due(now time.Time) map[*sub][]*lease {
 func (h *Hub) renew(sb *sub, e *lease) {
 	ctx, cancel := context.WithTimeout(h.ctx, e.ns.Lease/3)
 	defer cancel()
-	r := &e.request
+	r, tags := &e.request, e.request.Tags
+	if e.ns.TagKeys {
+		tags = tagKey(tags, r.Key, false)
+	}
 	ack, err := h.engine.Publish(ctx, &channel.PublishRequest{
 		Channel: r.Channel, Policy: e.ns.Policy, Op: channel.OpPut, Key: r.Key, Expect: &e.offset,
-		Data: r.Data, ContentType: r.ContentType, Tags: r.Tags, Score: r.Score, TTL: e.ns.Lease, Info: e.info,
+		Data: r.Data, ContentType: r.ContentType, Tags: tags, Score: r.Score, TTL: e.ns.Lease, Info: e.info,
 	})
 	l := &h.leases
 	l.mu.Lock()

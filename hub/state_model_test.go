@@ -122,7 +122,7 @@ func (x *stateRun) come(name string) {
 		f.join(x, channel.Position{})
 		return
 	}
-	r := hub.StateRequest{Subscribe: hub.SubscribeRequest{Channel: name}, Limit: 1 + x.random.IntN(30), Descending: x.random.IntN(2) == 0}
+	r := hub.StateRequest{Subscribe: hub.SubscribeRequest{Channel: name}, Limit: 1 + x.random.IntN(30), Ascending: x.random.IntN(2) == 0}
 	for {
 		page, err := f.c.SubscribeState(context.Background(), r)
 		if err != nil {

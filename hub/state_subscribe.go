@@ -40,8 +40,9 @@ type StateRequest struct {
 	// Limit is how many entries at most, 0 for DefaultStatePage. It is cut to
 	// Limits.HistoryRead.
 	Limit int
-	// Descending reads from the end of the order.
-	Descending bool
+	// Ascending reads by score from the lowest, instead of from the highest.
+	// The order of keys is always upwards.
+	Ascending bool
 }
 
 // StatePage is a page of entries. All pages are those of one position.
@@ -64,6 +65,8 @@ type paging struct {
 	at      channel.Position
 	entries entries
 	timer   *time.Timer
+	// rate is what the first request asked for, see SubscribeRequest.Rate.
+	rate float64
 }
 
 // SubscribeState reads the entries of a state channel and subscribes to it: a
@@ -98,11 +101,18 @@ func (s *Session) SubscribeState(ctx context.Context, r StateRequest) (*StatePag
 	if err != nil {
 		return nil, err
 	}
+	p.rate = r.Subscribe.Rate
 	return s.page(ctx, p, 0, &r)
 }
 
+// IsState returns nil for a channel that holds entries, else what is wrong.
+func (s *Session) IsState(name string) error {
+	_, err := s.hub.namespaceOfState(name)
+	return err
+}
+
 func errNoState(ns *Namespace) error {
-	return channel.ErrBadRequest.With("namespace \"" + ns.Policy.Namespace + "\" holds no entries: its kind is log, not state")
+	return channel.ErrNotAvailable.With("namespace \"" + ns.Policy.Namespace + "\" holds no entries: its kind is log, not state")
 }
 
 func errSubscribed() error {
@@ -142,7 +152,7 @@ func (h *Hub) openPaging(ctx context.Context, ns *Namespace, name string) (*pagi
 // page answers with the entries from rank on. It ends the paging, or keeps it
 // for the next page.
 func (s *Session) page(ctx context.Context, p *paging, rank int, r *StateRequest) (*StatePage, error) {
-	list, next := pageOf(p.entries.order(), rank, r.Limit, r.Descending)
+	list, next := pageOf(p.entries.order(), rank, r.Limit, p.entries.scored && !r.Ascending)
 	f := s.filterFor(&r.Subscribe)
 	out := &StatePage{Position: p.at, Entries: matching(f, list)}
 	if next < p.entries.order().Len() {
@@ -162,7 +172,7 @@ func (s *Session) page(ctx context.Context, p *paging, rank int, r *StateRequest
 		}
 	}()
 	sub := r.Subscribe
-	sub.paged, sub.Recover = true, false
+	sub.paged, sub.Recover, sub.Rate = true, false, p.rate
 	sn, err := s.Subscribe(ctx, sub)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,26 @@ const (
 	// IfAt wants the entry that was put at EntryRequest.At.
 	IfAt
 )
+
+// ParseCondition reads a condition as the doors spell it: "", "new", "exists", or
+// "" with an offset.
+func ParseCondition(word string, offset *uint64) (c Condition, at uint64, err error) {
+	switch {
+	case offset != nil && word == "":
+		return IfAt, *offset, nil
+	case offset != nil:
+		err = channel.ErrBadRequest.With("give if or offset, not both: an offset wants the entry that was put at it")
+	case word == "":
+		return Always, 0, nil
+	case word == "new":
+		return IfNew, 0, nil
+	case word == "exists":
+		return IfExists, 0, nil
+	default:
+		err = channel.ErrBadRequest.With("if is \"new\" or \"exists\", or left out")
+	}
+	return Always, 0, err
+}
 
 // EntryRequest asks to put or remove an entry of a state channel.
 type EntryRequest struct {
@@ -122,6 +143,9 @@ func (h *Hub) SetEntry(ctx context.Context, r EntryRequest) (channel.Ack, error)
 	if err != nil {
 		return channel.Ack{}, err
 	}
+	if ns.System {
+		return channel.Ack{}, errSystem(ns)
+	}
 	if r.Leave {
 		return channel.Ack{}, channel.ErrBadRequest.With("only what a client puts can leave with it")
 	}
@@ -136,7 +160,7 @@ const maxAttempts = 8
 func (h *Hub) setEntry(ctx context.Context, ns *Namespace, r EntryRequest, by *Session) (channel.Ack, error) {
 	publish, info := h.publish, (*channel.ClientInfo)(nil)
 	if by != nil {
-		publish, info = by.publish, by.info(nil)
+		publish, info = by.publish, by.speaker(r.Channel)
 	}
 	if err := r.check(); err != nil {
 		return channel.Ack{}, err
@@ -160,6 +184,9 @@ func (h *Hub) setEntry(ctx context.Context, ns *Namespace, r EntryRequest, by *S
 		if r.Remove {
 			p.Op = channel.OpDelete
 		}
+		if ns.TagKeys {
+			p.Tags = tagKey(p.Tags, r.Key, r.Remove)
+		}
 		if r.If != Always {
 			p.Expect = &at
 		}
@@ -172,6 +199,23 @@ func (h *Hub) setEntry(ctx context.Context, ns *Namespace, r EntryRequest, by *S
 		}
 		return ack, err
 	}
+}
+
+// The tags that repeat what is known of an entry, for clients that see no keys.
+const (
+	TagKey     = "$key"
+	TagRemoved = "$removed"
+)
+
+// tagKey returns tags with the key of an entry, and whether that ends.
+func tagKey(tags map[string]string, key string, removed bool) map[string]string {
+	out := make(map[string]string, len(tags)+2)
+	maps.Copy(out, tags)
+	out[TagKey] = key
+	if removed {
+		out[TagRemoved] = "true"
+	}
+	return out
 }
 
 // entry reads one entry from the engine.
@@ -223,6 +267,21 @@ type ListRequest struct {
 	// Scored reads by score, where the namespace keeps that order, and
 	// Descending from the highest.
 	Scored, Descending bool
+}
+
+// By sets the order as the doors spell it: "" or "key", "score" from the
+// highest, "score_up" from the lowest.
+func (r *ListRequest) By(order string) error {
+	switch order {
+	case "", "key":
+	case "score":
+		r.Scored, r.Descending = true, true
+	case "score_up":
+		r.Scored = true
+	default:
+		return channel.ErrBadRequest.With("order is \"key\", \"score\" (from the highest) or \"score_up\"")
+	}
+	return nil
 }
 
 // Entries returns a page of entries. By score a session reads only what it is

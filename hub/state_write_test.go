@@ -45,7 +45,7 @@ func TestEntryConditions(t *testing.T) {
 			{"no key", hub.EntryRequest{}, channel.ErrBadRequest},
 			{"a long key", hub.EntryRequest{Key: strings.Repeat("k", 256)}, channel.ErrTooLarge},
 			{"a key that is not text", hub.EntryRequest{Key: "\xff"}, channel.ErrBadRequest},
-			{"a log", hub.EntryRequest{Channel: "log:x", Key: "k"}, channel.ErrBadRequest},
+			{"a log", hub.EntryRequest{Channel: "log:x", Key: "k"}, channel.ErrNotAvailable},
 			{"leave without a subscription", hub.EntryRequest{Key: "k", Leave: true}, channel.ErrNotSubscribed},
 			{"a key of somebody else", hub.EntryRequest{Channel: "own:x", Key: "bob"}, channel.ErrPermissionDenied},
 			{"a key that begins like one's own", hub.EntryRequest{Channel: "own:x", Key: "annabel"}, channel.ErrPermissionDenied},
@@ -116,7 +116,7 @@ func TestScores(t *testing.T) {
 		}
 		c := s.connect("")
 		page, err := c.SubscribeState(context.Background(), hub.StateRequest{
-			Subscribe: hub.SubscribeRequest{Channel: "table:x"}, Limit: 3, Descending: true,
+			Subscribe: hub.SubscribeRequest{Channel: "table:x"}, Limit: 3,
 		})
 		if err != nil || page.Entries[0].Key != "a" || page.Entries[2].Key != "c" {
 			t.Errorf("the best three are %+v, %v", page, err)

@@ -278,6 +278,7 @@ func TestEveryLabelIsBounded(t *testing.T) {
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack", "append",
 		"revoke", "block", "unblock", "blocks",
 		"explain", "tail", "connections", "limits",
+		"state_set", "state_remove", "state_get", "state_list",
 	} {
 		m.API(method).Requests.Inc()
 	}

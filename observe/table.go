@@ -262,6 +262,7 @@ func apiMethods() []string {
 		"consumer_create", "consumer_list", "consumer_info", "consumer_seek", "consumer_delete", "consumer_ack", "append",
 		"revoke", "block", "unblock", "blocks",
 		"explain", "tail", "connections", "limits",
+		"state_set", "state_remove", "state_get", "state_list",
 	}
 }
 

@@ -21,6 +21,8 @@ func FromError(err error) *Error {
 // a JSON client as {"$b64":"..."}, base64 of RFC 4648 section 4.
 func FromPublication(f Format, p *channel.Publication, recoverable bool) *Publication {
 	out := &Publication{Data: Payload(f, p), Info: FromClientInfo(p.Info), Tags: p.Tags}
+	out.Key, out.Score = p.Key, p.Score
+	out.Removed = p.Op == channel.OpDelete || p.Op == channel.OpExpire
 	if recoverable {
 		out.Offset = p.Offset
 	}

@@ -107,7 +107,7 @@ func (s *Server) newHub() *hub.Hub {
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue), AlarmBytes: int(l.AlarmQueue),
 			PatternsPerConnection: l.PatternsPerConnection, Patterns: l.Patterns,
-			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, PerUser: perUser(l.PerUser),
+			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, StateBytes: int64(l.State), PerUser: perUser(l.PerUser),
 		},
 	}
 	if s.bus != nil {
@@ -141,9 +141,9 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 	if check == 0 {
 		check = -1
 	}
-	return &hub.Namespace{
+	out := &hub.Namespace{
 		Policy: &channel.Policy{
-			Namespace: name, Durability: d, HistorySize: ns.History.Size, HistoryTTL: time.Duration(ns.History.TTL),
+			Namespace: name, Durability: d, HistorySize: ns.Keeps(), HistoryTTL: time.Duration(ns.History.TTL),
 			MetaTTL: time.Duration(ns.History.MetaTTL), DedupeWindow: time.Duration(ns.DedupeWindow),
 		},
 		Rules: rules, Presence: ns.Presence, JoinLeave: ns.JoinLeave, Recover: ns.Recovers(), PositionCheck: check,
@@ -152,5 +152,7 @@ func namespace(name string, ns config.Namespace, d channel.Durability) (*hub.Nam
 		Patterns: patterns, JoinLeaveByUser: ns.JoinLeaveBy == "user", JoinLeaveRate: ns.JoinLeaveRate,
 		Lane: laneOf(ns.Lane), Slow: slowOf(ns.Slow), Expiry: time.Duration(ns.Expiry),
 		Delta: ns.Delta, NumericIDs: numericIDs(ns.NumericIDs), BatchDelay: time.Duration(ns.Batch.MaxDelay),
-	}, nil
+	}
+	keepEntries(out, ns)
+	return out, nil
 }

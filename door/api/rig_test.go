@@ -43,6 +43,7 @@ func namespaces() map[string]*hub.Namespace {
 		},
 		"answers": {Policy: &channel.Policy{Namespace: "answers", Kind: channel.KindState, HistorySize: 100}, Recover: true},
 		"plain":   {Policy: &channel.Policy{Namespace: "plain"}},
+		"state":   {Policy: &channel.Policy{Namespace: "state", Kind: channel.KindState, HistorySize: 5}, Recover: true},
 		hub.RevokedNamespace: {
 			Policy: &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 10}, Recover: true, System: true,
 		},
