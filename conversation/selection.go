@@ -120,7 +120,7 @@ func (w *Wire) news(e *hub.Event) *protocol.Publication {
 	if !e.Delta {
 		out := w.publication(e.Pub, e.Recoverable)
 		if e.Pub.Channel != e.Channel {
-			matched(out, e.Pub.Channel)
+			matched(out, e.Pub)
 		}
 		w.grow(out, e.Pub, e.Whole)
 		return out

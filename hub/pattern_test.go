@@ -428,8 +428,8 @@ func TestSlowPatternIsConflatedByChannel(t *testing.T) {
 		c.allow(0)
 		for i := range 300 {
 			s.publish(fmt.Sprintf("log:%d", i%5), fmt.Sprint(i))
+			s.settle()
 		}
-		s.settle()
 		c.allow(1 << 20)
 		wait(time.Second)
 		last := make(map[string]string)
@@ -447,5 +447,55 @@ func TestSlowPatternIsConflatedByChannel(t *testing.T) {
 		if n := len(data(lines)); n >= 300 {
 			t.Errorf("all %d came, so this shows nothing", n)
 		}
+	})
+}
+
+// What a token filters on a channel it filters on the pattern that matches the
+// channel, and on no other channel of it.
+func TestEnforcedFiltersHoldForPatterns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, patterned)
+		limited := &auth.Identity{User: "ann", Caps: []auth.Capability{
+			{Channels: []string{"log:a"}, Allow: []string{"sub"}, Filter: is(t, "who", "ann")},
+		}}
+		c := s.connectAs(limited, nil)
+		asked := s.connectAs(limited, nil)
+		c.subscribe("log:*")
+		if err := asked.join(hub.SubscribeRequest{Channel: "log:*", Filter: is(t, "kind", "x")}); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		asked.lines()
+		for i, tags := range []map[string]string{{"who": "ann"}, {"who": "bob"}, {"who": "ann", "kind": "x"}, {"kind": "x"}} {
+			for _, name := range []string{"log:a", "log:b"} {
+				_, err := s.hub.Publish(t.Context(), &channel.PublishRequest{Channel: name, Data: fmt.Append(nil, name, i), Tags: tags})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		c.gets(t, "log:a0", "log:b0", "log:b1", "log:a2", "log:b2", "log:b3")
+		asked.gets(t, "log:a2", "log:b2", "log:b3")
+		// With a token that limits nothing it gets all.
+		if err := c.Refresh(&auth.Identity{User: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		s.publish("log:a", "all")
+		c.gets(t, "all")
+	})
+}
+
+// The engine hands patterns the changes of state channels, too.
+func TestPatternsOfStateChannels(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) {
+			patterned(o)
+			states(o)
+		})
+		c := s.connect("ann")
+		c.subscribe("state:*")
+		s.put("state:a", "k", "1")
+		s.put("state:b", "k", "2")
+		c.gets(t, "1", "2")
 	})
 }

@@ -315,3 +315,25 @@ func presenceModel(t *testing.T, steps []uint32, rate int) {
 		}
 	}
 }
+
+// Who is gone without a word is present for as long as it may take to answer a
+// ping, on all nodes, and not longer; then it is told once that he left.
+func TestHalfOpenConnectionsAreNotPresentForLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, func(o *hub.Options) { o.PingInterval, o.PongTimeout = 25*time.Second, 10*time.Second }, nil, "a", "b")
+		watcher := w.nodes["a"].connectAs(&auth.Identity{User: "watcher"}, func(o *hub.SessionOptions) { o.Pongs = false })
+		if err := watcher.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true, Users: true}); err != nil {
+			t.Fatal(err)
+		}
+		paused := w.nodes["b"].in("ann", "room:x", false)
+		paused.allow(0)
+		wait(12 * time.Second)
+		w.everywhere("room:x", "watcher", "ann")
+		watcher.comings()
+		wait(25 * time.Second)
+		w.everywhere("room:x", "watcher")
+		if got := watcher.comings(); !slices.Equal(got, []string{"leave ann", "user-leave ann"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}
