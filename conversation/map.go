@@ -80,7 +80,7 @@ func (c *Conversation) statePage(id uint32, r *protocol.SubscribeRequest, req hu
 		return nil
 	}
 	c.send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{
-		Type: typeMap, Phase: phaseState, Cursor: page.Next, State: c.wire.publications(page.Entries),
+		Type: typeMap, Phase: phaseState, Cursor: page.Next, State: c.wire.entries(page.Entries),
 		Epoch: page.Position.Epoch, Offset: page.Position.Offset, Recoverable: true, Positioned: true,
 	}})
 	return nil
@@ -93,7 +93,7 @@ func (c *Conversation) goLive(id uint32, name string, sn *hub.Subscription, want
 	}
 	sn.Data = wants.granted(sn)
 	res := c.subscribeResult(sn)
-	res.Type, res.Phase, res.State = typeMap, phaseLive, c.wire.publications(entries)
+	res.Type, res.Phase, res.State = typeMap, phaseLive, c.wire.entries(entries)
 	sn.Live(c.wire.reply(nil, &protocol.Reply{Id: id, Subscribe: res}))
 }
 

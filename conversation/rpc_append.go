@@ -48,3 +48,18 @@ func (w *Wire) grow(out *protocol.Publication, p *channel.Publication, whole boo
 		out.Data = data
 	}
 }
+
+// entries returns entries of a state channel as the wire shows them to one who
+// has none of them.
+func (w *Wire) entries(pubs []*channel.Publication) []*protocol.Publication {
+	return w.grownOf(pubs, true)
+}
+
+// grownOf returns publications, those of growing entries as they are shown.
+func (w *Wire) grownOf(pubs []*channel.Publication, whole bool) []*protocol.Publication {
+	out := w.publications(pubs)
+	for i, p := range pubs {
+		w.grow(out[i], p, whole)
+	}
+	return out
+}

@@ -144,11 +144,7 @@ func (w *Wire) patch(p, base *channel.Publication, recoverable bool) (*protocol.
 // before.
 func (w *Wire) backlog(sn *hub.Subscription) []*protocol.Publication {
 	if !sn.Delta {
-		out := w.publications(sn.Publications)
-		for i, p := range sn.Publications {
-			w.grow(out[i], p, sn.Whole || sn.Newest)
-		}
-		return out
+		return w.grownOf(sn.Publications, sn.Whole || sn.Newest)
 	}
 	out := make([]*protocol.Publication, len(sn.Publications))
 	var base *channel.Publication

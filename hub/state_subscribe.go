@@ -183,7 +183,7 @@ func (s *Session) page(ctx context.Context, p *paging, rank int, r *StateRequest
 		sn.Cancel()
 		return nil, channel.ErrUnrecoverable.With("the channel began anew since the first page; so must you")
 	}
-	sn.Publications = changes(p.entries, now, sn.at, f)
+	sn.Publications, sn.Newest = changes(p.entries, now, sn.at, f), true
 	out.Live = sn
 	return out, nil
 }

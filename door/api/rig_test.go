@@ -41,7 +41,6 @@ func namespaces() map[string]*hub.Namespace {
 			Policy:   &channel.Policy{Namespace: "default", HistorySize: 5},
 			Presence: true, JoinLeave: true, Recover: true,
 		},
-		"answers": {Policy: &channel.Policy{Namespace: "answers", Kind: channel.KindState, HistorySize: 100}, Recover: true},
 		"plain":   {Policy: &channel.Policy{Namespace: "plain"}},
 		"state":   {Policy: &channel.Policy{Namespace: "state", Kind: channel.KindState, HistorySize: 5}, Recover: true},
 		hub.RevokedNamespace: {
