@@ -48,7 +48,9 @@ func (f *frame) AppendEvent(dst []byte, e *hub.Event) []byte {
 func benchHub(b *testing.B, sessions int, to *sum) (*hub.Hub, []*hub.Session) {
 	b.Helper()
 	e := memory.New(memory.Options{})
-	h := hub.New(hub.Options{Engine: e, Namespaces: namespaces(), Limits: hub.Limits{Connections: 1 << 20}})
+	spaces := namespaces()
+	spaces["live"].Delta = true
+	h := hub.New(hub.Options{Engine: e, Namespaces: spaces, Limits: hub.Limits{Connections: 1 << 20}})
 	if err := e.Start(b.Context(), h); err != nil {
 		b.Fatal(err)
 	}
