@@ -60,6 +60,7 @@ type subscribeRequest struct {
 	B64Data      string          `json:"b64data"`
 	RecoverSince *position       `json:"recover_since"`
 	Override     *override       `json:"override"`
+	Filter       json.RawMessage `json:"filter"`
 }
 
 type unsubscribeRequest struct {

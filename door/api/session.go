@@ -8,6 +8,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/filter"
 	"myelin/hub"
 	"myelin/protocol"
 )
@@ -59,6 +60,11 @@ func grantOf(r *subscribeRequest, ns *hub.Namespace) (*auth.Grant, error) {
 	}
 	if g.Data, err = shown("data", r.Data, r.B64Data); err != nil {
 		return nil, err
+	}
+	if given(r.Filter) {
+		if g.Filter, err = filter.Parse(r.Filter, filter.Limits{}); err != nil {
+			return nil, channel.ErrBadRequest.With("the filter " + err.Error())
+		}
 	}
 	if r.Override != nil {
 		g.Override, err = overrideOf(r.Override, ns)

@@ -120,6 +120,21 @@ func TestSubscribeOverrides(t *testing.T) {
 	})
 }
 
+func TestSubscribeFilters(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		c := r.connect(t, "ann")
+		r.call(t, "subscribe", `{"user":"ann","channel":"plain:a","filter":{"key":"k","cmp":"eq","val":"v"}}`)
+		c.wantHeard(t, "sub plain:a at 0 recoverable false data ")
+		for _, tag := range []string{"w", "v"} {
+			r.call(t, "publish", `{"channel":"plain:a","data":"`+tag+`","tags":{"k":"`+tag+`"}}`)
+		}
+		if got := c.heard(); len(got) != 1 || !strings.Contains(got[0], `"v"`) {
+			t.Errorf("heard %q", got)
+		}
+		r.fails(t, http.StatusOK, channel.CodeBadRequest, "want one of eq", "subscribe", `{"user":"ann","channel":"plain:b","filter":{"key":"k","cmp":"like"}}`)
+	})
+}
+
 func TestSubscribeRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		c := r.connect(t, "ann")
