@@ -217,13 +217,13 @@ func (n Namespace) dev() Namespace {
 	n.History.Size = 100
 	n.Presence = true
 	n.JoinLeave = true
-	n.Delta = true
 	n.Subscribe = []string{"anonymous"}
 	n.Publish = []string{"anonymous"}
 	n.ReadPresence = []string{"anonymous"}
 	n.Patterns = []string{"anonymous"}
 	n.ReadHistory = []string{"anonymous"}
 	if n.Kind == "log" {
+		n.Delta = true
 		n.Consumers.Clients = "any"
 	}
 	n.State.Keys = "any"

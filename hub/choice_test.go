@@ -338,14 +338,17 @@ func TestFilteredHistoryReadsOn(t *testing.T) {
 // TestManyFilters has more classes than are looked for one by one come and go.
 func TestManyFilters(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(rapid.IntRange(0, 79), 40, 120).Draw(rt, "steps")
+		steps := rapid.SliceOfN(rapid.IntRange(0, 59), 30, 80).Draw(rt, "steps")
 		bubble(t, func(t *testing.T) {
-			s := newStage(t, nil, nil)
+			s := newStage(t, nil, func(o *hub.Options) { o.Shards = 1 })
 			clients := make([]*client, 40)
+			in := make(map[int]bool)
 			for i := range clients {
 				clients[i] = s.connect(strconv.Itoa(i))
+				if in[i] = i%4 > 0; in[i] {
+					clients[i].choosy(hub.SubscribeRequest{Channel: "live:x", Filter: is(t, "c", strconv.Itoa(i/2))})
+				}
 			}
-			in := make(map[int]bool)
 			for n, step := range steps {
 				i := step % len(clients)
 				if in[i] {

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"slices"
+
 	"myelin/channel"
 	"myelin/filter"
 )
@@ -197,9 +199,9 @@ func (p *part) wanted(l *classList) []*delivery {
 // newestOf returns the offset of the last publication of a batch, 0 where it
 // has none.
 func newestOf(batch []*delivery) uint64 {
-	for i := len(batch) - 1; i >= 0; i-- {
-		if batch[i].event.Kind == EventPublication {
-			return batch[i].event.offset()
+	for _, d := range slices.Backward(batch) {
+		if d.event.Kind == EventPublication {
+			return d.event.offset()
 		}
 	}
 	return 0
