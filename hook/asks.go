@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"slices"
 	"time"
@@ -72,16 +73,14 @@ func (c *Caller) AskConnect(ctx context.Context, s *hub.Session, r *protocol.Con
 // emulated adds the headers that a client gave in its connect request because
 // its transport lets it set none, where they are to be handed on. Those of the
 // transport win: they may come from a proxy that is trusted.
-func (c *Caller) emulated(real map[string][]string, given map[string]string) map[string][]string {
-	out := make(map[string][]string, len(real)+len(given))
+func (c *Caller) emulated(own map[string][]string, given map[string]string) map[string][]string {
+	out := make(map[string][]string, len(own)+len(given))
 	for name, v := range given {
 		if name = textproto.CanonicalMIMEHeaderKey(name); slices.Contains(c.headers, name) {
 			out[name] = []string{v}
 		}
 	}
-	for name, v := range real {
-		out[name] = v
-	}
+	maps.Copy(out, own)
 	return out
 }
 

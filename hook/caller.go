@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -235,9 +236,7 @@ func (c *Caller) request(ctx context.Context, h *hook, headers map[string][]stri
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range headers {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, headers)
 	r.Header.Set("Content-Type", "application/json")
 	if c.o.Secret != "" {
 		r.Header.Set(HeaderSignature, Signature(c.o.Secret, time.Now(), body))

@@ -165,7 +165,9 @@ func isError(err error, code channel.Code, message string, temporary bool) bool 
 func TestNoUsefulAnswer(t *testing.T) {
 	elsewhere := newBackend(t)
 	for name, answer := range map[string]http.HandlerFunc{
-		"500":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "secret stack", 500) },
+		"500": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "secret stack", http.StatusInternalServerError)
+		},
 		"404":        func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
 		"garbage":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"empty":      func(w http.ResponseWriter, _ *http.Request) {},
@@ -283,7 +285,7 @@ func TestBreaker(t *testing.T) {
 			asked.Add(1)
 			time.Sleep(time.Second)
 			if good.Load() == 0 {
-				http.Error(w, "no", 500)
+				http.Error(w, "no", http.StatusInternalServerError)
 				return
 			}
 			_, _ = io.WriteString(w, `{"result":{}}`)
