@@ -55,7 +55,9 @@ type Options struct {
 	// when the world is made, and closes it.
 	Bus channel.Bus
 	// Quiet turns pings off.
-	Quiet  bool
+	Quiet bool
+	// Hooks ask the application; nil for nobody.
+	Hooks  conversation.Hooks
 	Shards int
 	Logger *slog.Logger
 }
@@ -124,6 +126,9 @@ func New(t testing.TB, o Options) *World {
 		Node: Node, Engine: w.Engine, Namespaces: o.Namespaces, Limits: o.Limits, Metrics: w.Metrics, Shards: o.Shards,
 		Bus: o.Bus,
 	}
+	if o.Hooks != nil {
+		ho.Hooks = o.Hooks
+	}
 	if o.Quiet {
 		ho.PingInterval = -1
 	}
@@ -132,12 +137,13 @@ func New(t testing.TB, o Options) *World {
 		t.Fatal(err)
 	}
 	w.Host = conversation.NewHost(ctx, conversation.Options{
-		Hub: w.Hub, Verifier: verifier, Anonymous: !o.Private, Introspect: o.Introspect,
+		Hub: w.Hub, Verifier: verifier, Anonymous: !o.Private, Introspect: o.Introspect, Hooks: o.Hooks,
 		Version: "test", Metrics: w.Metrics, Logger: o.Logger,
 	})
 	t.Cleanup(func() {
 		w.Hub.Close()
 		stop()
+		w.Host.Wait()
 		_ = w.Engine.Close(context.Background())
 		_ = verifier.Close()
 	})
