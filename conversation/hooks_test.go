@@ -34,7 +34,7 @@ func (o *oracle) ask(format string, args ...any) {
 	o.mu.asked = append(o.mu.asked, fmt.Sprintf(format, args...))
 	slow := o.mu.slow
 	o.mu.Unlock()
-	time.Sleep(slow)
+	<-time.After(slow)
 }
 
 func (o *oracle) said() []string {

@@ -232,6 +232,7 @@ func TestOneNodeSends(t *testing.T) {
 			p.tells(1000, users("connected", i, i)...)
 			time.Sleep(time.Second)
 		}
+		time.Sleep(3 * time.Second)
 		if got := p.took(); !slices.Equal(got, words("connected", 1, 20)) {
 			t.Errorf("got %s", got)
 		}
