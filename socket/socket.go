@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"myelin/internal/gauge"
 )
 
 // socket is a connection on plain TCP. It is written to by the hub's shard
@@ -18,6 +21,8 @@ type socket struct {
 	client
 	tcp *net.TCPConn
 	raw syscall.RawConn
+	// gauge is made when the hub first asks for it.
+	gauge *gauge.Gauge
 	// leaving: Close was called. refused: the conversation is over. What still
 	// comes in is thrown away.
 	leaving atomic.Bool
@@ -150,6 +155,16 @@ func (s *socket) WriteNow(p []byte) (int, error) {
 	writings.Put(w)
 	s.server.out.Add(int64(n))
 	return n, err
+}
+
+// Room is hub.Gauge's.
+func (s *socket) Room() int {
+	if s.gauge == nil {
+		if s.gauge = gauge.New(s.tcp); s.gauge == nil {
+			return math.MaxInt
+		}
+	}
+	return s.gauge.Room()
 }
 
 // NotifyWritable is hub.Conn's. A transient goroutine waits, so that a

@@ -31,6 +31,7 @@ type Pipe struct {
 	mu struct {
 		sync.Mutex
 		buf    []byte
+		taken  int // by the reader, who has not come again
 		ready  func()
 		closed bool
 	}
@@ -88,7 +89,7 @@ func (p *Pipe) Next(ctx context.Context) ([]byte, error) {
 	for {
 		p.mu.Lock()
 		b, closed, ready := p.mu.buf, p.mu.closed, p.mu.ready
-		p.mu.buf = nil
+		p.mu.buf, p.mu.taken = nil, len(b)
 		if len(b) > 0 {
 			p.mu.ready = nil
 		}
@@ -109,6 +110,21 @@ func (p *Pipe) Next(ctx context.Context) ([]byte, error) {
 		}
 	}
 }
+
+// Waiting returns how many bytes have been handed over and are not known to
+// have been sent: the reader is done with what it took when it asks for more.
+func (p *Pipe) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.mu.buf) + p.mu.taken
+}
+
+// Room returns how much of what is not urgent the pipe takes: little, so that
+// what is urgent finds little before it.
+func (p *Pipe) Room() int { return min(p.limit, lazyBytes) - p.Waiting() }
+
+// lazyBytes is how much that is not urgent may wait in a pipe.
+const lazyBytes = 4 << 10
 
 // signal leaves a token for the reader.
 func (p *Pipe) signal() {
