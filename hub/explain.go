@@ -100,6 +100,12 @@ type Account struct {
 	From       uint64 `json:"from,omitempty"`
 	Last       uint64 `json:"last,omitempty"`
 	Epoch      string `json:"epoch,omitempty"`
+	// Pattern is one that the client is subscribed to, since PatternSince, and
+	// that matches the channel. Denied: it does not bring this channel, which
+	// the client may not subscribe to.
+	Pattern      string `json:"pattern,omitempty"`
+	PatternSince int64  `json:"pattern_since,omitempty"`
+	Denied       bool   `json:"denied,omitempty"`
 	// Filtered: the subscription's filter does not let it through.
 	Filtered bool `json:"filtered,omitempty"`
 	// Queued is how many bytes wait for the connection, since BlockedAt.
@@ -208,6 +214,8 @@ func weigh(r *ExplainRequest, e *Explanation, a *Account) (Verdict, string) {
 	case !a.Connected:
 		return VerdictEnded, fmt.Sprintf("the connection ended at %s with %d (%s), and nothing says that it was subscribed then",
 			clockTime(a.ClosedAt), a.Code, a.Close)
+	case !a.Subscribed && a.Pattern != "":
+		return weighPattern(e, a)
 	case !a.Subscribed:
 		return VerdictNotSubscribed, "the client is connected and has no subscription to the channel"
 	case a.Epoch != at.Epoch:

@@ -25,7 +25,17 @@ func (h *Hub) accountsHere(r *ExplainRequest) []Account {
 func (s *Session) account(r *ExplainRequest) (Account, bool) {
 	var a Account
 	sb := s.subscription(r.Channel)
-	if !s.shard.ask(func() { a = s.shard.account(s, sb, r) }) {
+	var by Account
+	if sb == nil {
+		by = s.patternFor(r)
+	}
+	if !s.shard.ask(func() {
+		a = s.shard.account(s, sb, r)
+		if by.Pattern != "" {
+			a.Trail = append(a.Trail, s.trail.of(by.Pattern)...)
+			a.Pattern, a.PatternSince, a.Denied, a.Filtered = by.Pattern, by.PatternSince, by.Denied, by.Filtered
+		}
+	}) {
 		return Account{}, false
 	}
 	if id := s.Identity(); id != nil {

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"myelin/auth"
 	"myelin/channel"
@@ -13,6 +14,14 @@ import (
 // maxVerdicts is how many channels a session remembers whether it may have
 // them; then it begins anew.
 const maxVerdicts = 512
+
+// patternSub is what is kept of a subscription to a pattern beside the rest.
+type patternSub struct {
+	// whole: the server gave it all that the pattern matches.
+	whole bool
+	// since is when it began, in Unix milliseconds.
+	since int64
+}
 
 // mayMatch returns nil if the session may subscribe to a pattern.
 func (s *Session) mayMatch(ns *Namespace, r *SubscribeRequest) error {
@@ -69,7 +78,7 @@ func (s *Session) claimPatternLocked(sb *sub, ns *Namespace, r *SubscribeRequest
 	}
 	n := 0
 	for _, other := range s.mu.subs.list {
-		if other.pattern {
+		if other.pattern != nil {
 			n++
 		}
 	}
@@ -77,8 +86,8 @@ func (s *Session) claimPatternLocked(sb *sub, ns *Namespace, r *SubscribeRequest
 		s.hub.opts.Metrics.Limit(observe.LimitPatternsPerConnection).Inc()
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d patterns", most))
 	}
-	sb.pattern, sb.whole = true, r.Granted || r.Grant != nil
-	sb.judged = needsJudging(ns, s.mu.identity, sb.whole)
+	sb.pattern = &patternSub{whole: r.Granted || r.Grant != nil, since: time.Now().UnixMilli()}
+	sb.judged = needsJudging(ns, s.mu.identity, sb.pattern.whole)
 	return nil
 }
 
@@ -104,11 +113,11 @@ func needsJudging(ns *Namespace, id *auth.Identity, whole bool) bool {
 // rejudgeLocked has the shard look at what a pattern brings by what the session's
 // identity says now.
 func (s *Session) rejudgeLocked(sb *sub) {
-	if !sb.pattern || !sb.settled {
+	if sb.pattern == nil || !sb.settled {
 		return
 	}
 	m := message{kind: msgJudge, sub: sb}
-	if needsJudging(sb.topic.ns, s.mu.identity, sb.whole) {
+	if needsJudging(sb.topic.ns, s.mu.identity, sb.pattern.whole) {
 		m.offset = 1
 	}
 	s.shard.push(m)
@@ -160,7 +169,7 @@ func (sb *sub) lets(p *channel.Publication) bool {
 		known = s.hub.judgeChannel(id, p.Channel)
 		v.known[strings.Clone(p.Channel)] = known
 	}
-	return (known.allowed || sb.whole) && known.filter.Match(p.Tags)
+	return (known.allowed || sb.pattern.whole) && known.filter.Match(p.Tags)
 }
 
 func (h *Hub) judgeChannel(id *auth.Identity, name string) verdict {

@@ -499,3 +499,36 @@ func TestPatternsOfStateChannels(t *testing.T) {
 		c.gets(t, "1", "2")
 	})
 }
+
+// Why a client with a pattern got it, or did not.
+func TestExplainPatterns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) {
+			patterned(o)
+			o.PingInterval = 10 * time.Second
+		})
+		s.publish("log:x", "1")
+		wait(time.Second)
+		c, denied := s.connect("ann"), s.connectAs(capable("bob", "room:a"), nil)
+		c.subscribe("log:*")
+		denied.subscribe("room:*")
+		filtered := s.connect("cid")
+		if err := filtered.join(hub.SubscribeRequest{Channel: "log:**", Filter: is(t, "kind", "x")}); err != nil {
+			t.Fatal(err)
+		}
+		s.publish("log:x", "2")
+		s.publish("room:a", "1")
+		s.publish("room:b", "1")
+		s.settle()
+		s.is(s.why(c, "log:x", 1), hub.VerdictEarlier, "patterns recover nothing")
+		s.is(s.why(c, "log:x", 2), hub.VerdictWritten, `by its pattern "log:*"`)
+		s.is(s.why(denied, "room:a", 1), hub.VerdictWritten, `by its pattern "room:*"`)
+		s.is(s.why(denied, "room:b", 1), hub.VerdictNotSubscribed, "may not subscribe")
+		s.is(s.why(filtered, "log:x", 2), hub.VerdictSkipped, "filter")
+		wait(15 * time.Second)
+		if !c.Pong() {
+			t.Fatal("no ping came")
+		}
+		s.is(s.why(c, "log:x", 2), hub.VerdictReceived, "answered a ping")
+	})
+}

@@ -44,8 +44,8 @@ type sub struct {
 	// keeps it. Under topic.mu.
 	joined bool
 	entry  roster.Place
-	// pattern: it is to a pattern. whole: the server gave it all of that.
-	pattern, whole bool
+	// pattern is nil but of a subscription to one.
+	pattern *patternSub
 	// choice is what it chose and may not choose; nil for nothing. Under
 	// session.mu.
 	choice *choice

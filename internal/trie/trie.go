@@ -172,6 +172,14 @@ func (t *Trie[V]) unset(place **V) {
 	}
 }
 
+// Matches reports whether a pattern, which [Check] has let pass, matches a name.
+func Matches(pattern, name string) (found bool) {
+	var t Trie[bool]
+	t.Add(pattern, true)
+	t.Match(name, func(bool) { found = true })
+	return found
+}
+
 // Match calls visit with the value of each pattern that matches a name, in no
 // order.
 func (t *Trie[V]) Match(name string, visit func(V)) { t.root.match(name, -1, visit) }
