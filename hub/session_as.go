@@ -15,52 +15,52 @@ func (s *Session) speaker(name string) *channel.ClientInfo {
 }
 
 // SignIn makes an anonymous session that of a user, for doors whose clients say
-// late who they are. Who is somebody already stays so: it is refused with
-// DisconnectInvalidToken.
+// late who they are. Bans and quotas hold as when it is known from the start; on
+// a Disconnect the session is to be closed. Who is somebody already stays so.
 func (s *Session) SignIn(id *auth.Identity) error {
-	switch s.hub.clients.move(s, id) {
-	case moved:
-		s.expiresAt.Store(id.ExpiresAt)
-		s.shard.push(message{kind: msgRetime, session: s})
-		return nil
-	case notThere:
-		return DisconnectConnectionClosed
+	if err := s.hub.keptOut(s.address, id); err != nil {
+		return err
 	}
-	return DisconnectInvalidToken
+	var seats []seat
+	if was := s.Identity(); was != nil && was.User != id.User {
+		var err error
+		if seats, err = s.hub.quotas.sit(s, id); err != nil {
+			return err
+		}
+	}
+	if err := s.hub.clients.move(s, id, &seats); err != nil {
+		s.hub.quotas.stand(seats)
+		return err
+	}
+	s.hub.quotas.stand(seats)
+	s.expiresAt.Store(id.ExpiresAt)
+	s.shard.push(message{kind: msgRetime, session: s})
+	// Once more: who is banned from here on is found among the others.
+	return s.hub.keptOut(s.address, id)
 }
 
-// move is how a session's change of user ended.
-type move uint8
-
-const (
-	moved move = iota
-	notThere
-	notAnonymous
-)
-
-// move takes a session from the anonymous ones to those of a user.
-func (r *registry) move(s *Session, id *auth.Identity) move {
+// move takes a session from the anonymous ones to those of a user, with the
+// seats that it has taken. What is left of them is to be given back.
+func (r *registry) move(s *Session, id *auth.Identity, seats *[]seat) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.byID[s.id] != s {
-		return notThere
+		return DisconnectConnectionClosed
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case s.mu.identity == nil:
-		s.mu.Unlock()
-		return notThere
+	case s.mu.identity == nil || s.mu.state == sessionClosed:
+		return DisconnectConnectionClosed
 	case s.mu.identity.User == id.User:
 		s.mu.identity = id
-		s.mu.Unlock()
-		return moved
+		return nil
 	case s.mu.identity.User != "":
-		s.mu.Unlock()
-		return notAnonymous
+		return channel.ErrPermissionDenied.With("the connection is another user's already")
 	}
 	s.mu.identity = id
-	s.mu.Unlock()
+	s.mu.seats, *seats = append(s.mu.seats, *seats...), nil
 	r.unlinkLocked(s, "")
 	r.linkLocked(s, id.User)
-	return moved
+	return nil
 }

@@ -142,7 +142,7 @@ func (c *client) signIn(m *message) error {
 		return channel.ErrBadRequest.With(`user_data is JSON with an "id", a text`)
 	}
 	if err := c.session.SignIn(&auth.Identity{User: u.ID}); err != nil {
-		return channel.ErrPermissionDenied.With("the connection is another user's already")
+		return err
 	}
 	c.mu.Lock()
 	c.mu.user = u
