@@ -38,6 +38,8 @@ func (c *Conversation) subscribeMap(id uint32, r *protocol.SubscribeRequest) err
 	req.Recoverable = true
 	switch r.Type {
 	case typeMap:
+	case typeMapClients, typeMapUsers:
+		return c.subscribePresence(id, r, req)
 	default:
 		return channel.ErrNotAvailable.With("subscriptions are of type 0 (stream), 1 (map), 2 (map of clients) or 3 (map of users)")
 	}
@@ -62,6 +64,25 @@ func (c *Conversation) subscribeMap(id uint32, r *protocol.SubscribeRequest) err
 		return channel.ErrUnrecoverable.With("what came after the given position is not kept any more; read the entries anew")
 	}
 	c.goLive(id, r.Channel, sn, wants, nil)
+	return nil
+}
+
+// subscribePresence answers a request to follow who is in a channel. That is read
+// anew after a reconnect, so there is one phase.
+func (c *Conversation) subscribePresence(id uint32, r *protocol.SubscribeRequest, req hub.SubscribeRequest) error {
+	want := hub.ClientsNamespace
+	if r.Type == typeMapUsers {
+		want = hub.UsersNamespace
+	}
+	if channel.Namespace(r.Channel) != want {
+		return channel.ErrBadRequest.With("a map of this type is to " + want + ":<channel>")
+	}
+	req.Numeric, req.Recoverable = false, false
+	page, err := c.session.SubscribePresence(c.host.ctx, req)
+	if err != nil {
+		return err
+	}
+	c.goLive(id, r.Channel, page.Live, nil, page.Entries)
 	return nil
 }
 

@@ -40,6 +40,7 @@ type Hub struct {
 	stateBytes atomic.Int64
 	pagings    atomic.Int64
 	leases     leases
+	presence   *presenceMaps
 	draining   atomic.Bool
 
 	// ctx ends when the hub closes; tasks are the goroutines that the hub has
@@ -62,6 +63,7 @@ func New(o Options) *Hub {
 	h.quotas = newQuotas(h)
 	h.bans = newBans(h, o.Bans)
 	h.patterns = newPatterns(h)
+	h.presence = newPresenceMaps(h)
 	if o.Lifecycle != nil {
 		h.life = newLifecycle(h, *o.Lifecycle)
 	}

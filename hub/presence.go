@@ -30,6 +30,7 @@ func (t *topic) announce(sb *sub) {
 			t.mu.members = make(map[string]*channel.ClientInfo)
 		}
 		t.mu.members[sb.info.Client] = sb.info
+		t.hub.presence.changed(t.name)
 	}
 	if t.hub.cluster != nil {
 		t.hub.cluster.joined(t, sb)
@@ -44,6 +45,7 @@ func (t *topic) departLocked(sb *sub) {
 		return
 	}
 	delete(t.mu.members, sb.infoClient())
+	t.hub.presence.changed(t.name)
 	if t.hub.cluster != nil {
 		t.hub.cluster.left(sb)
 	}

@@ -258,6 +258,35 @@ describe('other ways', () => {
   });
 });
 
+test('presence maps', async () => {
+  const w = await connect(transports[0], server);
+  const clients = new Mirror(w.newMapClientsSubscription('$clients:room:a'));
+  const users = new Mirror(w.newMapUsersSubscription('$users:room:a'));
+  await clients.sub.ready(5000);
+  await users.sub.ready(5000);
+  assert.equal(clients.syncs, 1);
+  const join = async (user) => {
+    const c = await connect(transports[0], server, { token: token({ sub: user }) });
+    const sub = c.newSubscription('room:a');
+    sub.subscribe();
+    await sub.ready(5000);
+    return c;
+  };
+  const a1 = await join('ann');
+  const a2 = await join('ann');
+  const b = await join('bob');
+  await until('three clients, two users', () => clients.entries.size === 3 && users.entries.get('ann')?.clients === 2 && users.entries.size === 2);
+  const p = await connect(transports[1], server);
+  const late = new Mirror(p.newMapClientsSubscription('$clients:room:a'), transports[1].decode);
+  await late.sub.ready(5000);
+  assert.equal(late.entries.size, 3);
+  a1.disconnect();
+  b.disconnect();
+  await until('one client, one user', () => clients.entries.size === 1 && late.entries.size === 1 && users.entries.size === 1);
+  assert.deepEqual(users.object, { ann: { clients: 1 } });
+  for (const c of [a2, w, p]) c.disconnect();
+});
+
 test('kill -9 loses nothing that was acknowledged', async () => {
   const port = await freePort();
   const s = await Server.start({ port, config: config(port, `engine: {disk: {path: /tmp/myelin-state-${port}}}`) });
