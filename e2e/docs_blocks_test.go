@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -194,12 +193,17 @@ func (r *reader) do(d *document, b block, limit time.Duration, dir, name string,
 	cmd.Env = environment("PATH="+searchPath(), "MYELIN_URL="+r.server.ws(), "OUT="+filepath.Join(r.dir, "myelin"),
 		// A clone may belong to another user, which git and so -buildvcs refuse.
 		"GOFLAGS=-buildvcs=false")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	// A file, not a pipe: what is left running has the pipe open, and would be waited for.
+	out, err := os.CreateTemp(r.dir, "out-")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	cmd.Stdout, cmd.Stderr = out, out
 	// A shell that is killed leaves what it started; the group goes with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	err := cmd.Run()
+	err = cmd.Run()
 	if cmd.Process != nil {
 		// What it leaves running is for the blocks that follow, and no longer.
 		group := cmd.Process.Pid
@@ -209,6 +213,7 @@ func (r *reader) do(d *document, b block, limit time.Duration, dir, name string,
 		r.t.Fatalf("%s is needed to try the documentation out: %v", name, err)
 	}
 	if err != nil {
-		r.t.Errorf("%s:%d: %v (%v)\n%s\nsays:\n%s", d.name, b.line, err, ctx.Err(), b.text, tail(out.String()))
+		said, _ := os.ReadFile(out.Name())
+		r.t.Errorf("%s:%d: %v (%v)\n%s\nsays:\n%s", d.name, b.line, err, ctx.Err(), b.text, tail(string(said)))
 	}
 }
