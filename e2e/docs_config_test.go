@@ -58,7 +58,7 @@ func TestLimitsAreTheDefaults(t *testing.T) {
 			if i > 0 {
 				key = parent + "." + key
 			}
-			parent = key[:strings.LastIndexByte(key, '.')]
+			parent = key[:max(strings.LastIndexByte(key, '.'), 0)]
 			documented[key] = true
 			switch want, ok := known[key]; {
 			case !ok:
