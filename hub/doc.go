@@ -54,6 +54,12 @@
 // Joins and leaves: who adds up those that he was told comes to the truth. Where
 // many come at once they are told in batches, and what cancels out is not.
 //
+// Lifecycle: with Options.Lifecycle who comes and goes is told in a channel, in
+// the order of each session and of this node, without anybody waiting for it;
+// see [LifecycleEvent]. In a cluster the node that has been up longest tells of
+// channels that are occupied or vacated, and of what a dead node had, which it
+// claims by an id, so that it is told once.
+//
 // Slow clients: one that does not read costs one write and what its queue may
 // hold, and nobody else notices. One that reads slowly is left alone.
 //

@@ -40,6 +40,10 @@ func termsOf(c *config.Config) terms {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%+v", n))
 		t.Namespaces[name] = hex.EncodeToString(sum[:8])
 	}
+	if c.Lifecycle.On() {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%+v", c.Lifecycle))
+		t.Namespaces[lifecycleSpace] = hex.EncodeToString(sum[:8])
+	}
 	return t
 }
 

@@ -34,6 +34,7 @@ func TestTermsDiffer(t *testing.T) {
 		"another size":       {[]string{"namespaces.chat.history.size=11"}, []string{"namespaces.chat"}},
 		"one less":           {nil, []string{"namespaces.chat"}},
 		"one more":           {append(slices.Clone(same), "namespaces.more.presence=true"), []string{"namespaces.more"}},
+		"a lifecycle":        {append(slices.Clone(same), "lifecycle.events=connected"), []string{"namespaces.$lifecycle"}},
 		"other limits":       {append(slices.Clone(same), "limits.message=32KiB"), []string{"limits.message"}},
 		"a key of no weight": {append(slices.Clone(same), "listen=127.0.0.1:9000"), nil},
 	} {
