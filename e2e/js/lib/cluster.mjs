@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { API_KEY, environment, freePort } from './server.mjs';
+import { API_KEY, environment, freePort, SECRET } from './server.mjs';
 
 const bin = process.env.MYELIN_BIN;
 
 const common = (peers) => `
 admin: {listen: ""}
-auth: {anonymous: true}
+auth: {anonymous: true, tokens: {hmac_secret: ${SECRET}}}
 api: {key: ${API_KEY}}
 drain: {grace: 0}
 cluster:
@@ -74,11 +74,11 @@ export async function call(port, method, params) {
 
 /** Cluster is three nodes that share their channels. */
 export class Cluster {
-  /** start starts them as servers. */
-  static async start() {
+  /** start starts them as servers, with more namespaces and, before them, more keys. */
+  static async start({ keys = '', namespaces = '' } = {}) {
     return Cluster.launch(({ dir, peers }) => {
       const file = join(dir, 'myelin.yaml');
-      writeFileSync(file, common(peers));
+      writeFileSync(file, `${keys}${common(peers)}${namespaces}`);
       return ['serve', '--config', file];
     });
   }
