@@ -82,6 +82,9 @@ func New(o Options) *Hub {
 	if h.life != nil {
 		h.loops.Go(h.life.run)
 	}
+	if h.presence.offered {
+		h.loops.Go(h.presence.run)
+	}
 	return h
 }
 

@@ -34,6 +34,8 @@ const (
 // bus lost, in the end it is right.
 type presenceMaps struct {
 	hub *Hub
+	// offered: there are such maps.
+	offered bool
 	// watched counts the seats: where there are none a change costs nothing.
 	watched atomic.Int64
 	wake    chan struct{}
@@ -77,7 +79,7 @@ func newPresenceMaps(h *Hub) *presenceMaps {
 				metrics: h.opts.Metrics.Namespace(name), latency: h.opts.Metrics.PublishSeconds(name),
 			}
 		}
-		h.loops.Go(m.run)
+		m.offered = true
 		break
 	}
 	return m
