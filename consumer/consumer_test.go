@@ -11,6 +11,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/consumer"
+	"myelin/filter"
 	"myelin/hub"
 )
 
@@ -266,6 +267,11 @@ func TestRights(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		pager := auth.Capability{Channels: []string{"$consumers:pager~closed:*"}, Match: auth.MatchWildcard, Allow: []string{"sub"}}
 		all := auth.Capability{Channels: []string{"**"}, Match: auth.MatchWildcard, Allow: []string{"sub", "pub"}}
+		part, err := filter.Parse([]byte(`{"key":"site","cmp":"eq","val":"a"}`), filter.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		some := auth.Capability{Channels: []string{"jobs:a"}, Allow: []string{"sub"}, Filter: part}
 		for _, c := range []struct {
 			what         string
 			who          *client
@@ -277,6 +283,7 @@ func TestRights(t *testing.T) {
 			{"a capability", r.connect("ann", pager), "pager", "closed:a", nil},
 			{"a capability for another", r.connect("ann", pager), "other", "closed:a", channel.ErrPermissionDenied},
 			{"a capability for everything", r.connect("ann", all), "pager", "closed:a", channel.ErrPermissionDenied},
+			{"a part of the channel", r.connect("ann", some), "w", "jobs:a", channel.ErrPermissionDenied},
 			{"one's own", r.connect("ann"), "ann", "own:a", nil},
 			{"one's own device", r.connect("ann"), "ann/phone", "own:a", nil},
 			{"another's", r.connect("ann"), "bob", "own:a", channel.ErrPermissionDenied},
