@@ -8,7 +8,9 @@
 // came by. Its [Conn] moves bytes, its [Form] turns an [Event] into the bytes
 // its client understands. A topic is the node's view of one channel that has
 // subscribers: the top position, the hot ring of recent publications, the
-// members. A shard is a goroutine that owns the output of its sessions. A
+// members. A shard is a goroutine that owns the output of its sessions. A class
+// is what subscriptions to a topic have in common that are served with the same
+// bytes: form, filter, whether they take patches, how they know the channel. A
 // survey is a question to all other nodes, whose members a roster keeps.
 //
 // A pattern that has subscribers is a topic, too, whose feed is what a trie
@@ -19,7 +21,7 @@
 // [Session.Publish] checks right and limits and calls the engine, which orders
 // it and calls [Hub.Deliver]. Deliver appends to the topic's ring and puts one
 // delivery into the inbox of each shard that has subscribers. The shard takes
-// all that is queued, encodes each delivery once per form, joins what is for
+// all that is queued, encodes each delivery once per class, joins what is for
 // the same subscribers, and does one write per connection.
 //
 // # Promises
