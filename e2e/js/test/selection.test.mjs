@@ -31,6 +31,7 @@ namespaces:
   e: {delta: true, subscribe: [anonymous], publish: [anonymous]}
   t: {history: {size: 1000}, subscribe: [token], read_history: [subscriber]}
   b: {history: {size: 1000}, subscribe: [anonymous], batch: {max_delay: 20ms}}
+  s: {kind: state, history: {size: 1000}, subscribe: [anonymous]}
 `,
   });
   relay = await Relay.start(server.port);
@@ -274,6 +275,28 @@ describe('a filter of the token', () => {
     assert.ok(r === 'closed' || r.error);
     c.close();
   });
+});
+
+test('of a state channel, whose entries come in pages', async () => {
+  const ch = 's:x';
+  const set = (key, site, data) => server.api('state_set', { channel: ch, key, data, tags: { site } });
+  for (let i = 0; i < 30; i++) await set(`k${i}`, i % 2 ? 'b' : 'a', i);
+  const filter = { key: 'site', cmp: 'eq', val: 'a' };
+  for (const how of ['token', 'client']) {
+    const claims = { sub: 'ann', ...(how === 'token' && { caps: [{ channels: [ch], allow: ['sub', 'hst'], filter }] }) };
+    const c = await connect(transports[0], server, { token: token(claims) });
+    const sub = c.newMapSubscription(ch, { limit: 4, ...(how === 'client' && { tagsFilter: filter }) });
+    const entries = new Map();
+    sub.on('sync', (e) => { for (const p of e.entries) entries.set(p.key, p.data); });
+    sub.on('update', (e) => { if (e.removed) entries.delete(e.key); else entries.set(e.key, e.data); });
+    sub.subscribe();
+    await sub.ready(5000);
+    await set('new', 'b', 'b');
+    await set('new too', 'a', how);
+    await until('the last', () => entries.get('new too') === how);
+    assert.deepEqual([...entries.keys()].sort(), [...range(15).map((i) => `k${2 * i}`), 'new too'].sort(), how);
+    c.disconnect();
+  }
 });
 
 test('filter bombs are refused and counted', async () => {
