@@ -4,12 +4,26 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect, transports, until } from '../lib/clients.mjs';
 import { Relay } from '../lib/relay.mjs';
-import { Server } from '../lib/server.mjs';
+import { API_KEY, freePort, Server } from '../lib/server.mjs';
 
 let server;
 let relay;
 before(async () => {
-  server = await Server.start();
+  const port = await freePort();
+  const open = 'history: {size: 2000}, subscribe: [anonymous], publish: [anonymous]';
+  server = await Server.start({ port, config: `
+listen: 127.0.0.1:${port}
+admin: {listen: ""}
+auth: {anonymous: true}
+api: {key: ${API_KEY}}
+drain: {grace: 0}
+namespaces:
+  open: {${open}}
+  newest: {slow: conflate, ${open}}
+  oldest: {slow: drop_oldest, ${open}, read_history: [anonymous]}
+  again: {slow: resync, ${open}}
+  alarm: {lane: alarm, ${open}}
+` });
   relay = await Relay.start(server.port);
 });
 after(async () => {
@@ -107,4 +121,65 @@ test('curl can ask for a rate', async () => {
   await done;
   const bad = await fetch(server.http(`/connection/uni_sse?channel=${ch}&rate=often`));
   assert.equal(bad.status, 400);
+});
+
+/** slowly stops reading while a lot is published, then reads on. */
+async function slowly(ch, count) {
+  const c = await connect(transports[0], server);
+  const told = [];
+  c.on('message', (m) => told.push(m.data.myelin.slow));
+  const got = await listen(c, ch);
+  const again = [];
+  got.sub.on('subscribing', (e) => again.push(e.code));
+  const alarm = await listen(c, 'alarm:x');
+  c._transport._transport._socket.pause();
+  const pad = 'x'.repeat(60000);
+  for (let n = 1; n <= count;) {
+    await Promise.all(Array.from({ length: 10 }, () => server.api('publish', { channel: ch, data: { n: n++, pad } })));
+  }
+  await server.api('publish', { channel: 'alarm:x', data: 'fire' });
+  c._transport._transport._socket.resume();
+  await server.api('publish', { channel: ch, data: { n: count + 1 } });
+  await until('the last', () => got.values.at(-1)?.n === count + 1, 20000);
+  await until('the alarm', () => alarm.values.length === 1);
+  return { c, got, told, again };
+}
+
+test('a slow client of a conflate namespace ends with the newest, and is told', async () => {
+  const { c, got, told, again } = await slowly('newest:x', 250);
+  assert.equal(again.length, 0);
+  assert.ok(told.length > 0 && told.every((t) => t.channel === 'newest:x' && t.rule === 'conflate'), JSON.stringify(told));
+  assert.equal(told.reduce((a, t) => a + t.skipped, 0) + got.values.length, 251);
+  c.disconnect();
+});
+
+test('a slow client of a drop_oldest namespace knows the hole, and can read it', async () => {
+  const { c, got, told } = await slowly('oldest:x', 250);
+  const hole = told[0];
+  assert.equal(hole.rule, 'drop_oldest');
+  assert.equal(told.reduce((a, t) => a + t.skipped, 0) + got.values.length, 251);
+  const h = await got.sub.history({ since: { offset: hole.from - 1, epoch: got.context.streamPosition.epoch }, limit: 1 });
+  assert.equal(h.publications[0].offset, hole.from);
+  c.disconnect();
+});
+
+test('a slow client of a resync namespace subscribes again', async () => {
+  const { c, got, again } = await slowly('again:x', 250);
+  assert.deepEqual([...new Set(again)], [2550]);
+  assert.equal(got.context.wasRecovering, true);
+  c.disconnect();
+});
+
+test('what has expired comes to nobody', async () => {
+  const c = await connect(transports[0], server);
+  const ch = 'open:expiring';
+  await c.rpc('myelin.publish', { channel: ch, data: 1, expires_in_ms: 1 });
+  await c.rpc('myelin.publish', { channel: ch, data: 2, expires_in_ms: 60000 });
+  await sleep(20);
+  const got = await listen(c, ch, { data: { myelin: { since: 0 } } });
+  await until('the other', () => got.values.length > 0);
+  assert.deepEqual(got.values, [2]);
+  assert.equal(got.context.recovered, true);
+  await assert.rejects(c.rpc('myelin.publish', { channel: ch, data: 3, expires_in_ms: -1 }), { code: 107 });
+  c.disconnect();
 });
