@@ -83,11 +83,12 @@ func TestTrieIsTheDefinition(t *testing.T) {
 	separator := rapid.SampledFrom([]string{".", "/", ":"})
 	text := func(segments *rapid.Generator[string]) *rapid.Generator[string] {
 		return rapid.Custom(func(t *rapid.T) string {
-			s := segments.Draw(t, "first")
+			var s strings.Builder
+			s.WriteString(segments.Draw(t, "first"))
 			for range rapid.IntRange(0, 4).Draw(t, "more") {
-				s += separator.Draw(t, "separator") + segments.Draw(t, "segment")
+				s.WriteString(separator.Draw(t, "separator") + segments.Draw(t, "segment"))
 			}
-			return s
+			return s.String()
 		})
 	}
 	names := text(segment)
