@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"myelin/channel"
+	"myelin/hub"
 )
 
 // Sign signs a text with a secret.
@@ -45,4 +46,12 @@ func Parse(b []byte) (event string, ok bool) {
 func Through(event string, raw []byte, info *channel.ClientInfo) []byte {
 	r := request("pusher:x", event, raw)
 	return frameOf("x", &channel.Publication{Channel: r.Channel, Data: r.Data, Tags: r.Tags, Info: info})
+}
+
+// Form returns what hands a publication to one connection of a door.
+func Form() func(p *channel.Publication) []byte {
+	c := newClient(&Door{spaces: spaces{"pub", "priv"}})
+	return func(p *channel.Publication) []byte {
+		return c.AppendEvent(nil, &hub.Event{Kind: hub.EventPublication, Channel: p.Channel, Pub: p})
+	}
 }

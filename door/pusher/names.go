@@ -64,20 +64,23 @@ func (n name) cache() bool {
 // spaces is the two namespaces of an application.
 type spaces struct{ public, private string }
 
-// channel returns the channel that a Pusher channel is.
-func (s spaces) channel(n name) string {
+// of returns the namespace of a Pusher channel.
+func (s spaces) of(n name) string {
 	if n.private() || n.user() != "" {
-		return s.private + ":" + string(n)
+		return s.private
 	}
-	return s.public + ":" + string(n)
+	return s.public
 }
+
+// channel returns the channel that a Pusher channel is.
+func (s spaces) channel(n name) string { return s.of(n) + ":" + string(n) }
 
 // name returns the Pusher channel that a channel is. ok is false for one that
 // clients of Pusher do not see.
 func (s spaces) name(of string) (n name, ok bool) {
 	space, rest, _ := strings.Cut(of, ":")
 	n = name(rest)
-	if space != s.public && space != s.private || n.check() != nil || s.channel(n) != of {
+	if n.check() != nil || space != s.of(n) {
 		return "", false
 	}
 	return n, true
