@@ -37,6 +37,7 @@ func sparse(b *bent) {
 		return c
 	}
 	b.deliveries(func(next channel.Sink, p *channel.Publication) { next.Deliver(far(p)) })
+	b.watched(func(next channel.Watcher, p *channel.Publication) { next.Watched(far(p)) })
 	b.subscribe = func(ctx context.Context, name string, p *channel.Policy) (channel.Position, error) {
 		top, err := b.Engine.Subscribe(ctx, name, p)
 		return up(top), err
