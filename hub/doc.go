@@ -24,6 +24,14 @@
 // all that is queued, encodes each delivery once per class, joins what is for
 // the same subscribers, and does one write per connection.
 //
+// # State channels
+//
+// A topic of a state channel keeps a copy of its entries, exact at its top, while
+// it has subscribers. A subscription that begins takes the copy and its place in
+// the feed in one step, under the topic's lock; the copy is a version of a tree
+// that never changes, so a snapshot is a pointer and its pages are of one moment.
+// See [Session.SubscribeState] and state.go.
+//
 // # Promises
 //
 // Order: a session sees the publications of a channel in the order of their

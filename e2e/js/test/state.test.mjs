@@ -1,6 +1,7 @@
 // Keyed state, by map subscriptions of the unmodified npm client and by every
 // other way: entries, then changes, with nothing missing and nothing twice.
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import { client, connect, once, transports, until } from '../lib/clients.mjs';
@@ -318,5 +319,6 @@ test('kill -9 loses nothing that was acknowledged', async () => {
     w.disconnect();
   } finally {
     await s.stop();
+    rmSync(`/tmp/myelin-state-${port}`, { recursive: true, force: true });
   }
 });
