@@ -330,13 +330,15 @@ func slowModel(t *testing.T, rt *rapid.T) {
 	c := s.connect("")
 	last := map[string]uint64{}
 	live := map[string]bool{}
+	entered := map[string]bool{} // it has a position, if only that of the beginning
 	knows := map[string]string{}
 	truth := map[string]string{}
 	enter := func(name string) {
-		r := hub.SubscribeRequest{Channel: name, Recover: last[name] > 0, Since: channel.Position{Offset: last[name]}}
+		r := hub.SubscribeRequest{Channel: name, Recover: entered[name], Since: channel.Position{Offset: last[name]}}
 		if err := c.join(r); err != nil && !errors.Is(err, channel.ErrAlreadySubscribed) {
 			rt.Fatal(err)
 		}
+		entered[name] = true
 	}
 	take := func() {
 		for _, l := range c.lines() {
