@@ -37,7 +37,7 @@
 // Order: a session sees the publications of a channel in the order of their
 // offsets, each once, all of them after the reply that begins its subscription
 // and before the word or the reply that ends it. Replies leave in the order
-// they were handed over; publications of the same moment may come after a
+// they were handed over, before what waits; publications of the same moment may come after a
 // reply that was handed over behind them. Subscribing with a position gives
 // exactly what was missed, then what is live, with no gap and no duplicate, or
 // says that it could not. A session that may have missed something of a
@@ -70,8 +70,20 @@
 // channels that are occupied or vacated, and of what a dead node had, which it
 // claims by an id, so that it is told once.
 //
-// Slow clients: one that does not read costs one write and what its queue may
-// hold, and nobody else notices. One that reads slowly is left alone.
+// Slow clients: one that does not read costs one write and what its queues may
+// hold, and nobody else notices. One that reads slowly is left alone. Where a
+// queue is full each channel lives by its namespace's rule ([Slow]): nothing is
+// left out of one that has none, and where something was left out of another
+// its client is told, at that place.
+//
+// Lanes: among what waits for a session the urgent leaves first ([Lane]), the
+// server's own words before all. The order within a channel is kept, including
+// the replies that begin and end its subscription. What has expired is handed
+// to nobody, and missed by nobody.
+//
+// Conflated subscriptions get, at their rate, the newest of each key in the
+// order of their offsets, and always the last: at each of them recovery is
+// exact.
 //
 // Concurrency: methods of Hub and Session may be called from any goroutine,
 // except that a Subscription is used by one. A shard never blocks: it does not
