@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"fmt"
+	"strings"
 
 	"myelin/protocol"
 )
@@ -31,11 +32,12 @@ func describe(method string, cmd *protocol.Command) string {
 	case cmd.SubRefresh != nil:
 		about = cmd.SubRefresh.Channel
 	}
-	text := fmt.Sprintf("%d %s", cmd.Id, method)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d %s", cmd.Id, method)
 	for _, more := range []string{about, detail} {
 		if more != "" {
-			text += " " + more
+			text.WriteString(" " + more)
 		}
 	}
-	return text
+	return text.String()
 }

@@ -165,6 +165,9 @@ func (h *Hub) HistoryRemove(ctx context.Context, name string) error {
 	if !ns.Policy.Recoverable() {
 		return channel.ErrNotAvailable.With("history is off in namespace \"" + ns.Policy.Namespace + "\"")
 	}
+	if ns.Policy.Kind == channel.KindState {
+		return channel.ErrUnsupported.With("the history of a state channel goes with its entries; remove them one by one with state_remove")
+	}
 	if err := h.engine.Remove(ctx, name, ns.Policy); err != nil {
 		return err
 	}

@@ -129,7 +129,8 @@ func (h *Hub) Explain(ctx context.Context, r *ExplainRequest) (*Explanation, err
 		return nil, err
 	}
 	if r.Client == "" && r.User == "" {
-		return out, h.reach(ctx, r, out)
+		h.reach(ctx, r, out)
+		return out, nil
 	}
 	accounts := h.accountsHere(r)
 	silent := ""

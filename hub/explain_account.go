@@ -83,7 +83,7 @@ func (sh *shard) ask(fn func()) bool {
 }
 
 // reach asks how far a publication has come on all nodes.
-func (h *Hub) reach(ctx context.Context, r *ExplainRequest, out *Explanation) error {
+func (h *Hub) reach(ctx context.Context, r *ExplainRequest, out *Explanation) {
 	out.Nodes = []Reach{h.reachHere(r)}
 	for _, a := range h.Survey(ctx, topicExplain, encode(r)) {
 		n := Reach{Node: a.Node.ID, Silent: true}
@@ -92,7 +92,6 @@ func (h *Hub) reach(ctx context.Context, r *ExplainRequest, out *Explanation) er
 		}
 		out.Nodes = append(out.Nodes, n)
 	}
-	return nil
 }
 
 func (h *Hub) reachHere(r *ExplainRequest) Reach {

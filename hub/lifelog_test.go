@@ -93,25 +93,26 @@ func told(t testing.TB, e channel.Engine) (lines []string, batches int) {
 			t.Fatal(err)
 		}
 		for _, ev := range b.Events {
-			line := ev.Event
+			var line strings.Builder
+			line.WriteString(ev.Event)
 			for _, s := range []string{ev.Channel, ev.User, ev.Reason} {
 				if s != "" {
-					line += " " + s
+					line.WriteString(" " + s)
 				}
 			}
 			if strings.HasPrefix(ev.Event, "node_") && ev.Node != "here" {
-				line += " " + ev.Node
+				line.WriteString(" " + ev.Node)
 			}
 			if ev.Count > 0 {
-				line += fmt.Sprint(" ", ev.Count)
+				fmt.Fprint(&line, " ", ev.Count)
 			}
 			if ev.Again {
-				line += " again"
+				line.WriteString(" again")
 			}
 			if ev.Time == 0 || ev.Node == "" {
 				t.Errorf("%+v has no time or node", ev)
 			}
-			lines = append(lines, line)
+			lines = append(lines, line.String())
 		}
 	}
 	return lines, len(r.Pubs)

@@ -41,8 +41,8 @@ func namespaces() map[string]*hub.Namespace {
 			Policy:   &channel.Policy{Namespace: "default", HistorySize: 5},
 			Presence: true, JoinLeave: true, Recover: true,
 		},
-		"plain":   {Policy: &channel.Policy{Namespace: "plain"}},
-		"state":   {Policy: &channel.Policy{Namespace: "state", Kind: channel.KindState, HistorySize: 5}, Recover: true},
+		"plain": {Policy: &channel.Policy{Namespace: "plain"}},
+		"state": {Policy: &channel.Policy{Namespace: "state", Kind: channel.KindState, HistorySize: 5}, Recover: true},
 		hub.RevokedNamespace: {
 			Policy: &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 10}, Recover: true, System: true,
 		},
