@@ -67,6 +67,9 @@ type paging struct {
 	timer   *time.Timer
 	// rate is what the first request asked for, see SubscribeRequest.Rate.
 	rate float64
+	// limit is what the right to the first page lets through: the pages after
+	// it are asked for without.
+	limit *filter.Filter
 }
 
 // SubscribeState reads the entries of a state channel and subscribes to it: a
@@ -93,6 +96,9 @@ func (s *Session) SubscribeState(ctx context.Context, r StateRequest) (*StatePag
 	if err := s.mayJoin(ctx, ns, &r.Subscribe); err != nil {
 		return nil, err
 	}
+	if err := s.hub.grantRevoked(s, r.Subscribe.Grant); err != nil {
+		return nil, err
+	}
 	if s.subscription(name) != nil {
 		return nil, errSubscribed()
 	}
@@ -101,7 +107,7 @@ func (s *Session) SubscribeState(ctx context.Context, r StateRequest) (*StatePag
 	if err != nil {
 		return nil, err
 	}
-	p.rate = r.Subscribe.Rate
+	p.rate, p.limit = r.Subscribe.Rate, limitOf(&r.Subscribe)
 	return s.page(ctx, p, 0, &r)
 }
 
@@ -153,7 +159,7 @@ func (h *Hub) openPaging(ctx context.Context, ns *Namespace, name string) (*pagi
 // for the next page.
 func (s *Session) page(ctx context.Context, p *paging, rank int, r *StateRequest) (*StatePage, error) {
 	list, next := pageOf(p.entries.order(), rank, r.Limit, p.entries.scored && !r.Ascending)
-	f := s.filterFor(&r.Subscribe)
+	f := filter.And(s.filterFor(&r.Subscribe), p.limit)
 	out := &StatePage{Position: p.at, Entries: matching(f, list)}
 	if next < p.entries.order().Len() {
 		if p.id == "" {
@@ -215,11 +221,16 @@ func inTime(list []*channel.Publication) []*channel.Publication {
 
 // filterFor returns what a request for a subscription lets through.
 func (s *Session) filterFor(r *SubscribeRequest) *filter.Filter {
-	f := filter.And(s.Filter(r.Channel), r.Options.Filter)
+	return filter.And(filter.And(s.Filter(r.Channel), limitOf(r)), r.Filter)
+}
+
+// limitOf returns what the right that a request brings lets through.
+func limitOf(r *SubscribeRequest) *filter.Filter {
+	f := r.Options.Filter
 	if r.Grant != nil {
 		f = filter.And(f, r.Grant.Filter)
 	}
-	return filter.And(f, r.Filter)
+	return f
 }
 
 // changes returns what makes one snapshot another, which is at a position, for

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"myelin/auth"
 	"myelin/channel"
 	"myelin/filter"
 	"myelin/hub"
@@ -320,5 +321,47 @@ func TestFiltersOfEntries(t *testing.T) {
 		s.set("state:x", "4", "")
 		c.gets(t, "del=4 ")
 		plain.gets(t, "del=0 ", "del=4 ")
+	})
+}
+
+// TestFilterOfTheTokenIsForAllPages holds that who leaves out the token after
+// the first page gets no more for it.
+func TestFilterOfTheTokenIsForAllPages(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := stateStage(t, nil, nil)
+		for i := range 6 {
+			r := hub.EntryRequest{
+				Channel: "state:x", Key: strconv.Itoa(i), Data: []byte("x"), Tags: map[string]string{"site": []string{"a", "b"}[i%2]},
+			}
+			if _, err := s.hub.SetEntry(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limit := auth.SubOptions{Filter: is(t, "site", "a")}
+		for name, first := range map[string]hub.SubscribeRequest{
+			"token":  {Channel: "state:x", Grant: &auth.Grant{Channel: "state:x", SubOptions: limit}},
+			"server": {Channel: "state:x", Granted: true, Options: limit},
+		} {
+			c := s.connect(name)
+			r := hub.StateRequest{Subscribe: first, Limit: 1}
+			var keys string
+			for {
+				page, err := c.SubscribeState(context.Background(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range page.Entries {
+					keys += p.Key
+				}
+				if page.Live != nil {
+					page.Live.Live(nil)
+					break
+				}
+				r = hub.StateRequest{Subscribe: hub.SubscribeRequest{Channel: "state:x"}, Cursor: page.Next, Limit: 1}
+			}
+			if keys != "024" {
+				t.Errorf("%s: the pages have the keys %q, want those of site a", name, keys)
+			}
+		}
 	})
 }
