@@ -327,20 +327,25 @@ func (s *stream) first() []byte {
 // subscription begins, and whether that is all.
 func (s *stream) read(ctx context.Context, st start, since channel.Position, room *int) ([]*channel.Publication, bool) {
 	var pubs []*channel.Publication
-	for len(pubs) < maxReplayed {
+	may := s.session.Filter(st.name)
+	for looked := 0; looked < maxReplayed; {
 		out, err := s.door.hub.History(ctx, hub.HistoryRequest{Channel: st.name, Since: &since, Limit: -1, MaxBytes: max(*room, 1)})
 		if err != nil {
 			return pubs, false
 		}
+		looked += len(out.Pubs)
 		for _, p := range out.Pubs {
 			if p.Offset > st.at.Offset {
 				break // it comes live
+			}
+			if since = p.Position; !may.Match(p.Tags) {
+				continue
 			}
 			if *room -= len(p.Data); *room < 0 {
 				s.door.opts.Metrics.Limit(observe.LimitRecovery).Inc()
 				return pubs, false
 			}
-			pubs, since = append(pubs, p), p.Position
+			pubs = append(pubs, p)
 		}
 		switch {
 		case !out.Complete:
