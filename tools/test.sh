@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 # The floors whose concurrency everything rests on; few heavy dependencies, so
 # that building them with the race detector stays affordable.
-raced=(channel internal protocol auth observe hub conversation engine door)
+raced=(channel internal protocol auth observe filter roster socket hub conversation consumer hook engine door)
 
 # must_have DIR... fails while a part of the project is missing: a step that
 # runs nothing must not look like one that passed.
