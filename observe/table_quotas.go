@@ -1,6 +1,8 @@
 package observe
 
 // The limits on users, tokens and channels.
+//
+//nolint:gosec // a name, not a token
 const (
 	LimitUserConnections = "user_connections"
 	LimitUserRate        = "user_rate"

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -132,7 +133,7 @@ func (e *Engine) look(b *book, r *channel.SnapshotRequest) (cursor, *ticket, err
 	to, s := after(numbered(keyEntry, b.mu.meta.id)), b.mu.store
 	if r.Key != "" {
 		from = entryKey(b.mu.meta.id, r.Key)
-		to = append(from[:len(from):len(from)], 0)
+		to = append(slices.Clip(from), 0)
 	}
 	t := newTicket()
 	t.look = func() (*pebble.Iterator, error) { return s.iterate(from, to) }
