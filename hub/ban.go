@@ -396,6 +396,10 @@ func (h *Hub) BannedAddress(a auth.Addr) (Disconnect, bool) {
 	return BanDisconnect(ban), true
 }
 
+// KeptOut returns nil for who may act, else the Disconnect that says why not.
+// It is for doors at which somebody acts without a session.
+func (h *Hub) KeptOut(from auth.Addr, id *auth.Identity) error { return h.keptOut(from, id) }
+
 func errNoBans() error {
 	return channel.ErrNotAvailable.With("this server keeps no list of who is kept out")
 }

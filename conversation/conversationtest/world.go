@@ -60,6 +60,8 @@ type Options struct {
 	Hooks  conversation.Hooks
 	Shards int
 	Logger *slog.Logger
+	// Bans keeps a list of who is kept out.
+	Bans bool
 }
 
 // World is one node without a network.
@@ -104,6 +106,20 @@ func Namespaces() map[string]*hub.Namespace {
 	return all
 }
 
+// banning adds the namespace of a list of bans, and returns an empty one.
+func banning(t testing.TB, namespaces map[string]*hub.Namespace) *auth.Bans {
+	t.Helper()
+	list, err := auth.NewBans(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespaces[hub.RevokedNamespace] = &hub.Namespace{
+		Policy:  &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 16},
+		Recover: true, System: true,
+	}
+	return list
+}
+
 // New returns a running world.
 func New(t testing.TB, o Options) *World {
 	t.Helper()
@@ -132,9 +148,17 @@ func New(t testing.TB, o Options) *World {
 	if o.Quiet {
 		ho.PingInterval = -1
 	}
+	if o.Bans {
+		ho.Bans = banning(t, o.Namespaces)
+	}
 	w.Hub = hub.New(ho)
 	if err := w.Engine.Start(ctx, w.Hub); err != nil {
 		t.Fatal(err)
+	}
+	if o.Bans {
+		if err := w.Hub.LearnBans(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.Host = conversation.NewHost(ctx, conversation.Options{
 		Hub: w.Hub, Verifier: verifier, Anonymous: !o.Private, Introspect: o.Introspect, Hooks: o.Hooks,

@@ -41,7 +41,7 @@ func newStage(t *testing.T, anonymous bool) *stage {
 			Policy: &channel.Policy{Namespace: name, HistorySize: 5}, Rules: auth.Rules{Subscribe: set}, Patterns: set, PositionCheck: -1,
 		}
 	}
-	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Limits: hub.Limits{MessageBytes: 1000}})}
+	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Bans: true, Limits: hub.Limits{MessageBytes: 1000}})}
 	verifier, err := auth.NewVerifier(auth.Options{HMACSecret: conversationtest.Secret})
 	if err != nil {
 		t.Fatal(err)

@@ -137,6 +137,9 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 	case b.byCookie && !d.own(r):
 		return insufficient("a browser's cookie is good for pages of auth.allowed_origins only")
 	}
+	if err := d.hub.KeptOut(auth.AddressOf(r), b.who); err != nil {
+		return err
+	}
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(media), "application/x-www-form-urlencoded") {
 		return channel.ErrBadRequest.With("an update is application/x-www-form-urlencoded")

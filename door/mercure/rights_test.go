@@ -1,7 +1,10 @@
 package mercure_test
 
 import (
+	"net/http"
 	"testing"
+
+	"myelin/auth"
 )
 
 // The filter of a token holds for what was missed as for what comes.
@@ -28,6 +31,32 @@ func TestFilterOfTheTokenIsForReplays(t *testing.T) {
 				t.Errorf("%d were replayed, want 2", n)
 			}
 			return
+		}
+	}
+}
+
+// Who is kept out may not publish either, though that takes no session.
+func TestWhoIsKeptOutCannotPublish(t *testing.T) {
+	s := newStage(t, true)
+	token := func(user, id string) string {
+		return jwt(t, "JWT", claims{"sub": user, "jti": id, "mercure": claims{"publish": []string{"*"}}})
+	}
+	publish := func(token string) int {
+		return s.do(t, http.MethodPost, "", "topic=a&data=x", bearer(token)).StatusCode
+	}
+	for _, user := range []string{"ann", "bob"} {
+		if got := publish(token(user, user)); got != http.StatusOK {
+			t.Fatalf("before: %d", got)
+		}
+	}
+	for _, b := range []auth.Ban{{Kind: auth.BanUser, Value: "ann"}, {Kind: auth.BanToken, Value: "bob"}} {
+		if err := s.Hub.Ban(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for user, want := range map[string]int{"ann": http.StatusForbidden, "bob": http.StatusUnauthorized, "cid": http.StatusOK} {
+		if got := publish(token(user, user)); got != want {
+			t.Errorf("%s: %d, want %d", user, got, want)
 		}
 	}
 }
