@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 
 	"myelin/channel"
 )
@@ -113,4 +114,23 @@ func (t *topic) pokeLocked() {
 // errGated refuses to publish where only the server does.
 func errGated(ns *Namespace) error {
 	return channel.ErrPermissionDenied.With("namespace \"" + ns.Policy.Namespace + "\" is filled by the server")
+}
+
+// regate ends the subscriptions to channels with a gate that the session's
+// identity does not let in any more. What the server or a subscription token
+// gave does not depend on it.
+func (s *Session) regate() {
+	s.mu.Lock()
+	var asked []*sub
+	for _, sb := range s.mu.subs.list {
+		if sb.settled && !sb.serverSide && sb.grant == nil && sb.topic.ns.Gate != nil {
+			asked = append(asked, sb)
+		}
+	}
+	s.mu.Unlock()
+	for _, sb := range asked {
+		if err := sb.topic.ns.Gate.Enter(s.hub.ctx, s, sb.name, false); errors.Is(err, channel.ErrPermissionDenied) {
+			s.leave(sb, UnsubscribeInsufficient)
+		}
+	}
 }

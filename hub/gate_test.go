@@ -186,3 +186,33 @@ func TestTap(t *testing.T) {
 		}
 	})
 }
+
+// Who brings a token that a gate does not let in loses the seat, unless the
+// server gave it.
+func TestRefreshIsAskedAtTheGate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		u := newUsher()
+		s := gated(t, u)
+		a, b := s.connect("ann"), s.connect("bob")
+		a.subscribe("$own:x")
+		sn, err := b.Subscribe(t.Context(), hub.SubscribeRequest{Channel: "$own:x", Grant: &auth.Grant{Channel: "$own:x"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sn.Live(nil)
+		for _, c := range []struct {
+			says error
+			left int
+		}{{nil, 2}, {channel.ErrUnavailable, 2}, {channel.ErrPermissionDenied, 1}} {
+			u.closed = c.says
+			for _, who := range []*client{a, b} {
+				if err := who.Refresh(who.Identity()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := u.seats(); len(got) != c.left {
+				t.Errorf("the gate says %v: %d seats, want %d", c.says, len(got), c.left)
+			}
+		}
+	})
+}

@@ -242,6 +242,7 @@ func (s *Session) Refresh(id *auth.Identity) error {
 	for _, sb := range patched {
 		s.leave(sb, UnsubscribeInsufficient)
 	}
+	s.regate()
 	return nil
 }
 
