@@ -28,7 +28,7 @@ const (
 	growTail = `","length":`
 	// maxGrowing is how many growing entries a node remembers, so that an append
 	// does not have to read what is there.
-	maxGrowing = 4096
+	maxGrowing = 1024
 	// maxGrowTries is how often an append is tried while other nodes append.
 	maxGrowTries = 8
 )
