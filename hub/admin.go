@@ -183,32 +183,3 @@ func (h *Hub) Cleared(name string) {
 		t.mu.ring = ring{}
 	}
 }
-
-// Drain lets no more sessions in and disconnects those that are here, rate of
-// them each second (0 for all at once), asking them to come back. It returns
-// when all connections are closed, or with the error of ctx.
-func (h *Hub) Drain(ctx context.Context, rate int) error {
-	h.draining.Store(true)
-	pause := time.Duration(0)
-	if rate > 0 {
-		pause = time.Second / time.Duration(rate)
-	}
-	next := time.Now()
-	for _, s := range h.clients.close() {
-		if pause > 0 {
-			next = next.Add(pause)
-			select {
-			case <-time.After(time.Until(next)):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		s.Close(DisconnectShutdown)
-	}
-	select {
-	case <-h.clients.empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -3,7 +3,9 @@ package hub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +42,42 @@ func TestDrainIsPaced(t *testing.T) {
 		}
 		for _, c := range clients {
 			c.wants(t, "bye 3001")
+		}
+	})
+}
+
+// A drain that was held up, here by an engine that takes its time, does not make
+// good for it in a burst.
+func TestDrainHasNoBursts(t *testing.T) {
+	const clients, rate = 100, 20
+	bubble(t, func(t *testing.T) {
+		var held atomic.Int64
+		e := &fake{leaving: func(string) {
+			if held.Add(1)%30 == 0 {
+				<-time.After(2 * time.Second)
+			}
+		}}
+		s := newStage(t, e, nil)
+		for i := range clients {
+			s.connect("").subscribe(fmt.Sprint("log:", i))
+		}
+		drained := make(chan error, 1)
+		go func() { drained <- s.hub.Drain(t.Context(), rate) }()
+		var left []int
+		for len(left) == 0 || left[len(left)-1] > 0 {
+			wait(100 * time.Millisecond)
+			left = append(left, s.hub.Connections())
+		}
+		for i := 10; i < len(left); i++ {
+			if gone := left[i-10] - left[i]; gone > rate+1 {
+				t.Errorf("%d went within a second, at most %d should", gone, rate)
+			}
+		}
+		if least := 10 * clients / rate; len(left) <= least+20 {
+			t.Errorf("it took %d00 ms, and was never held up", len(left))
+		}
+		if err := <-drained; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -336,6 +336,7 @@ func (s *Server) drain(gently bool) error {
 		pause.Stop()
 	}
 	closing.Go(func() { _ = s.main.Shutdown(ctx) })
+	s.warnOfStorm(ctx)
 	err := s.hub.Drain(ctx, s.cfg.Drain.Rate)
 	if err != nil {
 		err = fmt.Errorf("drain: %d clients were left after drain.timeout (%v) and were closed at once; drain.rate is %d per second: %w",
