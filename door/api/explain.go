@@ -19,7 +19,7 @@ type explainRequest struct {
 }
 
 type explainResult struct {
-	Published *explainedPublication `json:"published"`
+	Published *explainedPublication `json:"published,omitempty"`
 	Offset    uint64                `json:"offset"`
 	Epoch     string                `json:"epoch"`
 	Clients   []finding             `json:"clients,omitempty"`
