@@ -118,7 +118,7 @@ func byteFaults() []fault {
 			if r.MaxBytes > 0 {
 				r.MaxBytes++
 			}
-		}), []string{"read/bytes", "model/state"}},
+		}), []string{"read/bytes"}},
 		{"an answer stops a byte early", reads(func(r *channel.ReadRequest) {
 			if r.MaxBytes > 0 {
 				r.MaxBytes = max(1, r.MaxBytes-1)

@@ -116,8 +116,11 @@ test('a user may be slower than once a second, and waits as long as it is told',
 });
 
 test('the server is held to the rate of a channel too, and told when to try again', async () => {
-  for (let i = 0; i < 10; i++) await server.api('publish', { channel: 'paced:api', data: i });
-  await assert.rejects(server.api('publish', { channel: 'paced:api', data: 11 }), (e) => e.code === 111 && e.x_retry_ms > 0 && e.x_retry_ms <= 51);
+  // All at once: one after the other takes as long as the rate needs to make room.
+  const all = await Promise.allSettled(Array.from({ length: 100 }, (_, i) => server.api('publish', { channel: 'paced:api', data: i })));
+  const refused = all.filter((r) => r.status === 'rejected').map((r) => r.reason);
+  assert.ok(refused.length > 0 && refused.length <= 90, `${refused.length} of 100 were refused`);
+  for (const e of refused) assert.ok(e.code === 111 && e.x_retry_ms > 0 && e.x_retry_ms <= 51, e.message);
 });
 
 test('connections and subscriptions are limited by user and token', async () => {
@@ -146,11 +149,12 @@ test('a revoked user is sent away for good; a token of later is good', async () 
   const old = await as('rita', { iat: inSeconds(-5) });
   const spared = await as('rob', { iat: inSeconds(-5) });
   const gone = once(old, 'disconnected');
+  const before = inSeconds(0);
   await server.api('revoke', { user: 'rita', reason: 'stolen' });
   const { code, reason } = await gone;
   assert.equal(code, 3500);
   assert.match(reason, /revoked: stolen/);
-  const again = client(websocket, server, { token: token({ sub: 'rita', iat: inSeconds(0) }) });
+  const again = client(websocket, server, { token: token({ sub: 'rita', iat: before }) });
   again.connect();
   assert.equal((await once(again, 'disconnected')).code, 3500);
   await as('rita', { iat: inSeconds(2) });
