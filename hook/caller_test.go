@@ -242,18 +242,26 @@ func drip(w http.ResponseWriter, end <-chan struct{}) {
 // A slow backend holds up no more than may wait, and the rest is decided at
 // once.
 func TestASlowBackendIsBounded(t *testing.T) {
+	const concurrency = 4
 	b := newBackend(t)
 	var under, most atomic.Int64
 	release := make(chan struct{})
+	// Closed once as many as may are at the backend at a time: what is let
+	// in is there only a moment after the last of the others was refused.
+	full := make(chan struct{})
+	closed := sync.OnceFunc(func() { close(full) })
 	b.does(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		n := under.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		if n == concurrency {
+			closed()
 		}
 		<-release
 		under.Add(-1)
 		_, _ = io.WriteString(w, `{"result":{}}`)
 	})
-	r := newRig(t, hook.Options{Calls: calls(b, func(c *hook.Call) { c.Timeout = 30 * time.Second }), Concurrency: 4})
+	r := newRig(t, hook.Options{Calls: calls(b, func(c *hook.Call) { c.Timeout = 30 * time.Second }), Concurrency: concurrency})
 	s := r.connect(t)
 	var all sync.WaitGroup
 	var refused atomic.Int64
@@ -261,13 +269,14 @@ func TestASlowBackendIsBounded(t *testing.T) {
 		all.Go(func() {
 			if _, err := r.caller.AskRPC(t.Context(), s, "x", nil); err != nil {
 				if refused.Add(1) == 100 {
+					<-full
 					close(release)
 				}
 			}
 		})
 	}
 	all.Wait()
-	if refused.Load() != 100 || most.Load() != 4 {
+	if refused.Load() != 100 || most.Load() != concurrency {
 		t.Errorf("%d were refused, %d were under way at a time", refused.Load(), most.Load())
 	}
 	if n := r.metrics.Limit("hook_calls").Value(); n != 100 {
