@@ -17,6 +17,8 @@ import (
 // switch. Only root can make one.
 type yard struct {
 	spaces []string
+	// outer is the end of each node's cable that is on the bridge.
+	outer []string
 	// subnet is the first three bytes of the addresses.
 	subnet string
 }
@@ -37,6 +39,11 @@ func newYard(t *testing.T, size int) *yard {
 	y := &yard{subnet: fmt.Sprintf("10.231.%d", os.Getpid()%250)}
 	t.Cleanup(func() {
 		var errs []error
+		// The kernel takes a namespace's own end away some time after the namespace,
+		// and until then the next yard of this process cannot use the name.
+		for _, outer := range y.outer {
+			errs = append(errs, run(context.Background(), "ip", "link", "del", outer))
+		}
 		for _, space := range y.spaces {
 			errs = append(errs, run(context.Background(), "ip", "netns", "del", space))
 		}
@@ -47,27 +54,27 @@ func newYard(t *testing.T, size int) *yard {
 	if err := run(ctx, "ip", "link", "add", bridge, "type", "bridge"); err != nil {
 		t.Skipf("this machine makes no network namespaces: %v", err)
 	}
-	steps := [][]string{
-		{"addr", "add", y.subnet + ".254/24", "dev", bridge},
-		{"link", "set", bridge, "up"},
+	steps := func(all ...[]string) {
+		t.Helper()
+		for _, step := range all {
+			if err := run(ctx, "ip", step...); err != nil {
+				t.Skipf("this machine makes no network namespaces: %v", err)
+			}
+		}
 	}
+	steps([]string{"addr", "add", y.subnet + ".254/24", "dev", bridge}, []string{"link", "set", bridge, "up"})
 	for i := range size {
-		space := ourName(fmt.Sprintf("-%c", 'a'+i))
+		space, outer := ourName(fmt.Sprintf("-%c", 'a'+i)), fmt.Sprintf("mfv%d%c", os.Getpid(), 'a'+i)
+		steps([]string{"netns", "add", space})
 		y.spaces = append(y.spaces, space)
-		outer := fmt.Sprintf("mfv%d%c", os.Getpid(), 'a'+i)
-		steps = append(steps,
-			[]string{"netns", "add", space},
-			[]string{"link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space},
+		steps([]string{"link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space})
+		y.outer = append(y.outer, outer)
+		steps(
 			[]string{"link", "set", outer, "master", bridge, "up"},
 			[]string{"-n", space, "addr", "add", y.ip(i) + "/24", "dev", "eth0"},
 			[]string{"-n", space, "link", "set", "lo", "up"},
 			[]string{"-n", space, "link", "set", "eth0", "up"},
 		)
-	}
-	for _, step := range steps {
-		if err := run(ctx, "ip", step...); err != nil {
-			t.Skipf("this machine makes no network namespaces: %v", err)
-		}
 	}
 	return y
 }
