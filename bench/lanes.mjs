@@ -2,11 +2,18 @@
 import { createRequire } from 'node:module';
 const require = createRequire(new URL('../e2e/js/package.json', import.meta.url));
 const { Centrifuge } = require('centrifuge');
+const { EventSource } = require('eventsource');
 const WebSocket = require('ws');
 
-const [role, host, seconds] = process.argv.slice(2);
+const [role, host, seconds, transport = 'websocket'] = process.argv.slice(2);
 const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
-const c = new Centrifuge(`ws://${host}:8000/connection/websocket`, { websocket: WebSocket, minReconnectDelay: 50, maxReconnectDelay: 100 });
+const http = (path) => `http://${host}:8000${path}`;
+const [endpoint, own] = {
+  websocket: () => [`ws://${host}:8000/connection/websocket`, { websocket: WebSocket }],
+  sse: () => [[{ transport: 'sse', endpoint: http('/connection/sse') }], { eventsource: EventSource, fetch, emulationEndpoint: http('/emulation') }],
+  http_stream: () => [[{ transport: 'http_stream', endpoint: http('/connection/http_stream') }], { fetch, readableStream: ReadableStream, emulationEndpoint: http('/emulation') }],
+}[transport]();
+const c = new Centrifuge(endpoint, { ...own, minReconnectDelay: 50, maxReconnectDelay: 100 });
 c.on('error', () => {});
 c.connect();
 await c.ready(10000);

@@ -3,10 +3,14 @@
 # lanes and without. It makes two network namespaces and takes them down again;
 # it needs root, iproute2 with tbf, node, and the packages of e2e/js.
 #
-#   bench/lanes.sh path/to/myelin [seconds]
+#   bench/lanes.sh path/to/myelin [seconds [transport...]]
+#
+# Transports: websocket, sse, http_stream; all of them unless some are named.
 set -eu
 bin=$(realpath "${1:?the myelin binary}")
 seconds=${2:-15}
+shift "$(($# < 2 ? $# : 2))"
+[ $# -gt 0 ] || set -- websocket sse http_stream
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d)
 a=lanes-a-$$ b=lanes-b-$$
@@ -28,7 +32,9 @@ for side in a:1 b:2; do
 	ip -n "$ns" link set lo up
 done
 ip netns exec "$a" tc qdisc add dev va root tbf rate 2mbit burst 8k latency 400ms
-for way in without with; do
+# measure without|with TRANSPORT
+measure() {
+	way=$1
 	lane_alarm=ordinary lane_bulk=ordinary
 	[ "$way" = without ] || { lane_alarm=alarm lane_bulk=bulk; }
 	cat >"$dir/$way.yaml" <<YAML
@@ -44,10 +50,14 @@ YAML
 	server=$!
 	ip netns exec "$a" node "$here/lanes.mjs" publish 127.0.0.1 "$seconds" &
 	publisher=$!
-	printf '%-8s ' "$way"
-	ip netns exec "$b" node "$here/lanes.mjs" subscribe 10.250.0.1 "$seconds"
+	printf '%-12s %-8s ' "$2" "$way"
+	ip netns exec "$b" node "$here/lanes.mjs" subscribe 10.250.0.1 "$seconds" "$2"
 	wait "$publisher"
 	kill "$server"
 	wait "$server" || true
 	server=
+}
+for transport in "$@"; do
+	measure without "$transport"
+	measure with "$transport"
 done

@@ -8,6 +8,7 @@ import (
 	"myelin/auth"
 	"myelin/channel"
 	"myelin/hub"
+	"myelin/internal/gauge"
 	"myelin/internal/pipe"
 	"myelin/observe"
 	"myelin/protocol"
@@ -75,7 +76,7 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, look Look) error 
 	case len(first) == 0 && !s.OneWay:
 		return channel.ErrBadRequest.With("a connect command is needed, in the body of a POST or the parameter " + paramConnect)
 	}
-	out := pipe.New(max(streamBytes, len(look.Begin)))
+	out := pipe.New(max(streamBytes, len(look.Begin)), gauge.Of(r.Context()))
 	_, _ = out.WriteNow(look.Begin) // fits
 	conv, err := s.Host.Open(Transport{
 		Conn: out, Wire: look.Wire, Emulated: !s.OneWay, Resumable: s.OneWay && look.Resumable,

@@ -21,6 +21,7 @@ import (
 	"myelin/conversation"
 	"myelin/hook"
 	"myelin/hub"
+	"myelin/internal/gauge"
 	"myelin/mesh"
 	"myelin/observe"
 )
@@ -201,7 +202,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		Handler: h, Protocols: p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog:    slog.NewLogLogger(httpLog{s.log.Handler()}, slog.LevelError),
-		BaseContext: func(net.Listener) context.Context { return s.ctx },
+		BaseContext: func(net.Listener) context.Context { return s.ctx }, ConnContext: gauge.Remember,
 	}
 }
 

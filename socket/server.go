@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"myelin/internal/gauge"
 )
 
 // lingerTimeout is how long a connection that was told to go may stay.
@@ -114,7 +116,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, o *Opening) error
 		go c.serve()
 		return nil
 	}
-	go newStream(s, netStream{raw}).serve(o)
+	go newStream(s, netStream{raw}, gauge.Below(raw)).serve(o)
 	return nil
 }
 
@@ -148,7 +150,7 @@ func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request, o *Opening) 
 	// The server's deadlines are for requests.
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
-	newStream(s, &http2Stream{body: r.Body, w: w, rc: rc}).serve(o)
+	newStream(s, &http2Stream{body: r.Body, w: w, rc: rc}, gauge.Of(r.Context())).serve(o)
 	return nil
 }
 

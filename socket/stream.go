@@ -39,37 +39,11 @@ type stream struct {
 	*pipe.Pipe
 	bytes   bytestream
 	leaving atomic.Bool
-	// gauge is that of the socket below, nil where there is none of its own.
-	gauge *gauge.Gauge
 }
 
-func newStream(d *Server, b bytestream) *stream {
-	s := &stream{client: client{server: d}, Pipe: pipe.New(pipeBytes), bytes: b}
-	if n, ok := b.(netStream); ok {
-		s.gauge = below(n.Conn)
-	}
-	return s
-}
-
-// below returns the gauge of the socket that a connection runs over.
-func below(c net.Conn) *gauge.Gauge {
-	if over, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = over.NetConn()
-	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return gauge.New(tcp)
-	}
-	return nil
-}
-
-// Room is hub.Gauge's: what the socket takes, less what waits for it here. Of a
-// stream without a socket of its own only the latter is known.
-func (s *stream) Room() int {
-	room := pipeBytes / 2
-	if s.gauge != nil {
-		room = s.gauge.Room()
-	}
-	return room - s.Waiting()
+// newStream makes a stream over b, which ends in the socket that below gauges.
+func newStream(d *Server, b bytestream, below *gauge.Gauge) *stream {
+	return &stream{client: client{server: d}, Pipe: pipe.New(pipeBytes, below), bytes: b}
 }
 
 // serve lives as long as the connection.

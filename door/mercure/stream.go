@@ -15,6 +15,7 @@ import (
 	"myelin/channel"
 	"myelin/conversation"
 	"myelin/hub"
+	"myelin/internal/gauge"
 	"myelin/internal/pipe"
 	"myelin/observe"
 )
@@ -107,7 +108,7 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := pipe.New(pipeBytes)
+	out := pipe.New(pipeBytes, gauge.Of(r.Context()))
 	s := &stream{door: d, bearer: b, asked: a, resume: conversation.NewResumePoint(), exact: make(map[string]bool)}
 	s.session, err = d.hub.Open(hub.SessionOptions{Conn: out, Form: s, Private: true, Address: auth.AddressOf(r)})
 	if err != nil {

@@ -12,7 +12,8 @@
 // Room makes two system calls and does not block. What it answers is an
 // estimate: the kernel's own, of the rate at which the peer took bytes lately
 // and of the shortest round trip. A connection about which nothing is known yet
-// has a little room, and one that cannot be asked has plenty.
+// has a little room, and one that cannot be asked has plenty. A nil Gauge, of
+// what is not known at all, has as little as any may always have.
 //
 // # Limits
 //
@@ -20,6 +21,8 @@
 package gauge
 
 import (
+	"context"
+	"net"
 	"syscall"
 	"time"
 )
@@ -45,6 +48,33 @@ type Gauge struct {
 	room int
 }
 
+// key is that of a request's connection in its context.
+type key struct{}
+
+// Remember is for the ConnContext of an http.Server: Of finds conn again.
+func Remember(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, key{}, conn)
+}
+
+// Of returns a gauge of the connection that a request came by, nil where it
+// is not known. Over HTTP/2 that is what all its streams share.
+func Of(ctx context.Context) *Gauge {
+	conn, _ := ctx.Value(key{}).(net.Conn)
+	return Below(conn)
+}
+
+// Below returns a gauge of the socket that a connection runs over, by itself or
+// within TLS; nil where there is none.
+func Below(conn net.Conn) *Gauge {
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return New(tcp)
+	}
+	return nil
+}
+
 // New returns the gauge of a connection, nil where it has no socket of its own.
 func New(conn syscall.Conn) *Gauge {
 	raw, err := conn.SyscallConn()
@@ -58,6 +88,9 @@ func New(conn syscall.Conn) *Gauge {
 
 // Room returns how many bytes the connection takes now; less than one is none.
 func (g *Gauge) Room() int {
+	if g == nil {
+		return least
+	}
 	g.room = most
 	_ = g.raw.Control(g.ask) // who is closed says so when he is written to
 	return g.room

@@ -57,7 +57,7 @@ func (r *recorder) SetWriteDeadline(t time.Time) error {
 }
 
 func TestCopyFlushesUnderADeadline(t *testing.T) {
-	p := pipe.New(100)
+	p := pipe.New(100, room(100))
 	write(t, p, "hello", 5)
 	p.Close()
 	var r recorder
@@ -75,7 +75,7 @@ func TestCopyFlushesUnderADeadline(t *testing.T) {
 
 func TestCopyEndsWithTheClient(t *testing.T) {
 	for _, failing := range []string{"deadline", "write", "flush", "clear"} {
-		p := pipe.New(100)
+		p := pipe.New(100, room(100))
 		write(t, p, "hello", 5)
 		r := recorder{failing: failing}
 		if err := p.Copy(t.Context(), &r, time.Second); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -92,7 +92,7 @@ func (*plain) WriteHeader(int)     {}
 func (*plain) Flush()              {}
 
 func TestCopyNeedsNoDeadlines(t *testing.T) {
-	p := pipe.New(100)
+	p := pipe.New(100, room(100))
 	write(t, p, "hello", 5)
 	p.Close()
 	var w plain
@@ -104,7 +104,7 @@ func TestCopyNeedsNoDeadlines(t *testing.T) {
 func TestCopyEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := pipe.New(100).Copy(ctx, &recorder{}, time.Second); !errors.Is(err, context.Canceled) {
+	if err := pipe.New(100, room(100)).Copy(ctx, &recorder{}, time.Second); !errors.Is(err, context.Canceled) {
 		t.Errorf("Copy returned %v", err)
 	}
 }
@@ -113,7 +113,7 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 func TestCopyLeavesAClientThatStopsReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := memnet.Listen(memnet.Options{Buffer: 1 << 10})
-		p := pipe.New(16 << 10)
+		p := pipe.New(16<<10, room(100))
 		ended := make(chan error, 1)
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ended <- p.Copy(r.Context(), w, 10*time.Second)

@@ -11,6 +11,7 @@
 // WriteNow never blocks and takes no more than fits; NotifyWritable tells,
 // once, when there is room again. Next returns everything that waits, in
 // order, and reports the end only after that. An idle pipe holds no buffer.
+// What is not urgent is given no more room than what the reader writes to has.
 //
 // # Limits
 //
@@ -26,6 +27,7 @@ import (
 // Pipe is a bounded buffer between two goroutines. Make one with New.
 type Pipe struct {
 	limit int
+	below Gauge
 	wake  chan struct{} // holds a token when there is something to look at
 
 	mu struct {
@@ -37,8 +39,17 @@ type Pipe struct {
 	}
 }
 
-// New returns a pipe in which limit bytes may wait.
-func New(limit int) *Pipe { return &Pipe{limit: limit, wake: make(chan struct{}, 1)} }
+// Gauge tells how many bytes are taken now without what comes after them being
+// late; 0 or less is none.
+type Gauge interface {
+	Room() int
+}
+
+// New returns a pipe in which limit bytes may wait. below is what its reader
+// writes to; the writer asks it.
+func New(limit int, below Gauge) *Pipe {
+	return &Pipe{limit: limit, below: below, wake: make(chan struct{}, 1)}
+}
 
 // WriteNow takes as much of b as fits. After Close it returns io.ErrClosedPipe.
 func (p *Pipe) WriteNow(b []byte) (int, error) {
@@ -119,12 +130,9 @@ func (p *Pipe) Waiting() int {
 	return len(p.mu.buf) + p.mu.taken
 }
 
-// Room returns how much of what is not urgent the pipe takes: little, so that
-// what is urgent finds little before it.
-func (p *Pipe) Room() int { return min(p.limit, lazyBytes) - p.Waiting() }
-
-// lazyBytes is how much that is not urgent may wait in a pipe.
-const lazyBytes = 4 << 10
+// Room returns how much of what is not urgent the pipe takes: what there is
+// room for below, less what waits here.
+func (p *Pipe) Room() int { return min(p.limit, p.below.Room()) - p.Waiting() }
 
 // signal leaves a token for the reader.
 func (p *Pipe) signal() {

@@ -18,6 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// room is what lies below and always takes so many bytes.
+type room int
+
+func (r room) Room() int { return int(r) }
+
 func next(t *testing.T, p *pipe.Pipe) string {
 	t.Helper()
 	b, err := p.Next(t.Context())
@@ -35,7 +40,7 @@ func write(t *testing.T, p *pipe.Pipe, s string, want int) {
 }
 
 func TestNextTakesAllThatWaits(t *testing.T) {
-	p := pipe.New(10)
+	p := pipe.New(10, room(100))
 	write(t, p, "abc", 3)
 	write(t, p, "", 0)
 	write(t, p, "def", 3)
@@ -45,7 +50,7 @@ func TestNextTakesAllThatWaits(t *testing.T) {
 }
 
 func TestWriteNowTakesWhatFits(t *testing.T) {
-	p := pipe.New(4)
+	p := pipe.New(4, room(100))
 	write(t, p, "abcdef", 4)
 	write(t, p, "ef", 0)
 	if got := next(t, p); got != "abcd" {
@@ -57,8 +62,36 @@ func TestWriteNowTakesWhatFits(t *testing.T) {
 	}
 }
 
+// What is not urgent has the room that there is below, less what waits.
+func TestRoom(t *testing.T) {
+	for _, c := range []struct {
+		limit       int
+		below       room
+		first, then int
+	}{
+		{10, 7, 7, 4},
+		{10, 100, 10, 7},
+		{10, 2, 2, -1},
+		{10, 0, 0, -3},
+		{10, -5, -5, -8},
+	} {
+		p := pipe.New(c.limit, c.below)
+		if n := p.Room(); n != c.first {
+			t.Errorf("limit %d, %d below: room for %d, want %d", c.limit, c.below, n, c.first)
+		}
+		write(t, p, "abc", 3)
+		if n := p.Room(); n != c.then {
+			t.Errorf("limit %d, %d below, 3 waiting: room for %d, want %d", c.limit, c.below, n, c.then)
+		}
+		_ = next(t, p)
+		if n := p.Room(); n != c.then {
+			t.Errorf("limit %d, %d below: room for %d while the reader has 3, want %d", c.limit, c.below, n, c.then)
+		}
+	}
+}
+
 func TestWhatIsWrittenMayBeChangedAfter(t *testing.T) {
-	p := pipe.New(10)
+	p := pipe.New(10, room(100))
 	b := []byte("abc")
 	if _, err := p.WriteNow(b); err != nil {
 		t.Fatal(err)
@@ -70,7 +103,7 @@ func TestWhatIsWrittenMayBeChangedAfter(t *testing.T) {
 }
 
 func TestWhatWasReadStaysAsItIs(t *testing.T) {
-	p := pipe.New(10)
+	p := pipe.New(10, room(100))
 	write(t, p, "abc", 3)
 	got, err := p.Next(t.Context())
 	if err != nil {
@@ -83,7 +116,7 @@ func TestWhatWasReadStaysAsItIs(t *testing.T) {
 }
 
 func TestTheEndComesAfterTheRest(t *testing.T) {
-	p := pipe.New(10)
+	p := pipe.New(10, room(100))
 	write(t, p, "rest", 4)
 	p.Close()
 	p.Close()
@@ -108,7 +141,7 @@ func TestNextWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := pipe.New(10)
+				p := pipe.New(10, room(100))
 				// A token left by what has been read already wakes nobody to nothing.
 				write(t, p, "old", 3)
 				next(t, p)
@@ -149,7 +182,7 @@ func TestNotifyWritable(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := pipe.New(4)
+				p := pipe.New(4, room(100))
 				write(t, p, "abcd"[:c.fill], c.fill)
 				calls := 0
 				p.NotifyWritable(func() { calls++ })
@@ -176,7 +209,7 @@ func TestNotifyWritable(t *testing.T) {
 
 func TestNotifyWritableOfAClosedPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pipe.New(4)
+		p := pipe.New(4, room(100))
 		write(t, p, "abcd", 4)
 		p.Close()
 		calls := 0
@@ -198,7 +231,7 @@ func TestModel(t *testing.T) {
 
 func checkModel(t *rapid.T) {
 	limit := rapid.IntRange(1, 40).Draw(t, "limit")
-	p := pipe.New(limit)
+	p := pipe.New(limit, room(100))
 	var waits []byte
 	seq, closed := byte(0), false
 	asked, answered := 0, 0
@@ -275,7 +308,7 @@ func checkModel(t *rapid.T) {
 // One writer and one reader at full speed: every byte arrives, once, in order.
 func TestConcurrently(t *testing.T) {
 	const total = 1 << 20
-	p := pipe.New(1000)
+	p := pipe.New(1000, room(100))
 	var group sync.WaitGroup
 	group.Go(func() {
 		defer p.Close()
