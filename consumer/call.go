@@ -17,6 +17,7 @@ const (
 	doNack     = "nack"
 	doProgress = "in_progress"
 	doInfo     = "info"
+	doExplain  = "explain"
 	doSet      = "set"
 	doSeek     = "seek"
 	doDelete   = "delete"
@@ -29,9 +30,10 @@ const MaxAcks = 1000
 type request struct {
 	Do   string `json:"do"`
 	Full string `json:"full"`
-	// From and Seats are a node's word who sits there.
-	From  owner    `json:"from,omitzero"`
-	Seats []uint64 `json:"seats,omitempty"`
+	// From, Seats and People are a node's word who sits there.
+	From   owner    `json:"from,omitzero"`
+	Seats  []uint64 `json:"seats,omitempty"`
+	People []person `json:"people,omitempty"`
 	// Offsets of Epoch are acknowledged, or not, by the seat By; without it by
 	// one who has shown that they were delivered to him.
 	Epoch   string   `json:"epoch,omitempty"`
@@ -43,6 +45,8 @@ type request struct {
 	// Settings are new ones; Next and Epoch where to go on from.
 	Settings *Settings `json:"settings,omitempty"`
 	Next     uint64    `json:"next,omitempty"`
+	// About is what is to be explained.
+	About *question `json:"about,omitempty"`
 }
 
 // answer is what a request came to.
@@ -50,6 +54,10 @@ type answer struct {
 	Done  int   `json:"done,omitempty"`
 	Stale int   `json:"stale,omitempty"`
 	Info  *Info `json:"info,omitempty"`
+	// Finding is what became of a publication, and Sits whether who was asked
+	// about has a seat.
+	Finding *Finding `json:"finding,omitempty"`
+	Sits    bool     `json:"sits,omitempty"`
 }
 
 // call has a request done by whoever owns the consumer. What was to be done by
@@ -118,7 +126,7 @@ func (m *Manager) answerCall(ctx context.Context, from channel.Node, b []byte) (
 
 // handle has the worker do a request.
 func (w *worker) handle(ctx context.Context, r *request) (*answer, error) {
-	keep := r.Do != doSync && r.Do != doInfo && r.Do != doProgress
+	keep := r.Do != doSync && r.Do != doInfo && r.Do != doExplain && r.Do != doProgress
 	out, err := w.ask(ctx, keep, func(now time.Time) (any, error) { return w.do(r, now) })
 	if err != nil {
 		return nil, err
@@ -133,7 +141,7 @@ func (w *worker) handle(ctx context.Context, r *request) (*answer, error) {
 func (w *worker) do(r *request, now time.Time) (*answer, error) {
 	switch r.Do {
 	case doSync:
-		w.sync(r.From, r.Seats, now)
+		w.sync(r.From, r.Seats, r.People, now)
 	case doAck, doNack, doProgress:
 		return w.settle(r, now)
 	case doInfo:
@@ -146,8 +154,13 @@ func (w *worker) do(r *request, now time.Time) (*answer, error) {
 		return &answer{Info: w.info(now)}, nil
 	case doSeek:
 		w.ledger.seek(r.Epoch, r.Next)
+		w.notes.begin(channel.Position{Epoch: r.Epoch, Offset: r.Next})
 		w.behind = true
 		return &answer{Info: w.info(now)}, nil
+	case doExplain:
+		if r.About != nil {
+			return w.explain(r.About, now), nil
+		}
 	case doDelete:
 		return w.erase()
 	default:
@@ -183,7 +196,7 @@ func (w *worker) settle(r *request, now time.Time) (*answer, error) {
 		var v verdict
 		switch r.Do {
 		case doAck:
-			v = w.ledger.ack(offset, by, r.Anyway)
+			v = w.ack(offset, by, r.Anyway, now)
 		case doNack:
 			v = w.ledger.nack(offset, by, r.Anyway, now.Add(r.Delay))
 		default:

@@ -37,6 +37,10 @@ type entry struct {
 	due    time.Time
 	// doomed is why it goes to the dead letters; "" for not at all.
 	doomed string
+	// to is who got the last delivery, and at is when, in Unix ms; both are
+	// not known of deliveries before the last restart.
+	to person
+	at int64
 }
 
 func (e *entry) size() int {

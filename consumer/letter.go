@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"myelin/channel"
 	"myelin/protocol"
@@ -74,11 +75,14 @@ func (w *worker) send(ctx context.Context, l *letter) error {
 }
 
 // bury sends the letters of what is doomed, and settles it.
-func (w *worker) bury(ctx context.Context) error {
+func (w *worker) bury(ctx context.Context, now time.Time) error {
 	for _, e := range w.ledger.doomed() {
 		if err := w.send(ctx, w.letterOf(e)); err != nil {
 			return err
 		}
+		w.notes.giveUp(givenUp{
+			Epoch: w.ledger.epoch, Offset: e.offset, Attempts: e.attempts, At: now.UnixMilli(), Why: e.doomed, Letter: w.ledger.set.DeadLetter,
+		})
 		w.ledger.bury(e)
 		w.urgent = true
 	}

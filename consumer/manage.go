@@ -146,7 +146,7 @@ func (m *Manager) make(ctx context.Context, full, source string, ns *hub.Namespa
 	if err != nil {
 		return err
 	}
-	rec, err := json.Marshal(&record{Settings: set, Epoch: at.Epoch, Next: at.Offset, Created: time.Now().UnixMilli()})
+	rec, err := json.Marshal(&record{Settings: set, Epoch: at.Epoch, Next: at.Offset, Began: &at.Offset, Created: time.Now().UnixMilli()})
 	if err != nil {
 		return channel.ErrInternal.Wrap(err)
 	}

@@ -63,5 +63,12 @@ func parse(full string) (name, source string, err error) {
 	return name, source, err
 }
 
+// Source returns the consumer whose deliveries come on a channel, and the
+// channel they are of; no for channels of another kind.
+func Source(full string) (name, source string, ok bool) {
+	name, source, err := parse(full)
+	return name, source, err == nil
+}
+
 // recordOf returns the state channel with the record of a consumer.
 func recordOf(full string) string { return StateNamespace + strings.TrimPrefix(full, Namespace) }

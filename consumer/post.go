@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -79,16 +80,21 @@ func (m *Manager) Left(at hub.Seat) {
 	}
 }
 
-// taken returns the numbers of the seats that are taken.
-func (p *post) taken() []uint64 {
+// taken returns the numbers of the seats that are taken, and by whom.
+func (p *post) taken() (seats []uint64, people []person) {
 	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	out := make([]uint64, 0, len(p.seats))
-	for id := range p.seats {
-		out = append(out, id)
+	taken := maps.Clone(p.seats)
+	p.m.mu.Unlock()
+	seats = slices.Sorted(maps.Keys(taken)) // who came first
+	for _, id := range seats {
+		s := taken[id].Session()
+		who := person{Client: s.ID()}
+		if id := s.Identity(); id != nil {
+			who.User = id.User
+		}
+		people = append(people, who)
 	}
-	slices.Sort(out) // who came first
-	return out
+	return seats, people
 }
 
 // leave ends a post without seats. It reports whether it did.
@@ -112,8 +118,8 @@ func (p *post) run() {
 		case <-p.m.ctx.Done():
 			return
 		}
-		seats := p.taken()
-		_, err := p.m.call(p.m.ctx, &request{Do: doSync, Full: p.full, From: p.m.self, Seats: seats})
+		seats, people := p.taken()
+		_, err := p.m.call(p.m.ctx, &request{Do: doSync, Full: p.full, From: p.m.self, Seats: seats, People: people})
 		if errors.Is(err, channel.ErrUnknownChannel) {
 			p.clear()
 		}

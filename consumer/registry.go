@@ -29,6 +29,12 @@ type record struct {
 	Pending [][2]uint64 `json:"pending,omitempty"`
 	Counts  Counts      `json:"counts"`
 	Owner   owner       `json:"owner"`
+	// Began is the offset behind which it began or was last sent to, GivenUp
+	// what was given up last, and Forgotten up to which offset more may have
+	// been.
+	Began     *uint64   `json:"began,omitempty"`
+	GivenUp   []givenUp `json:"given_up,omitempty"`
+	Forgotten uint64    `json:"forgotten,omitempty"`
 	// Created is when it was made, in Unix ms.
 	Created int64 `json:"created"`
 }

@@ -53,6 +53,7 @@ type worker struct {
 	done                     chan struct{}
 
 	ledger  ledger
+	notes   notes
 	created int64
 	untap   func()
 	top     channel.Position
@@ -73,7 +74,9 @@ type worker struct {
 	// handed something.
 	heard map[string]time.Time
 	busy  map[string]bool
-	over  bool
+	// people are those who sit there.
+	people map[seat]person
+	over   bool
 }
 
 // attempt is one write of the record.
@@ -95,7 +98,8 @@ func newWorker(m *Manager, full string, rec *record, at uint64) (*worker, error)
 		m: m, full: full, name: name, source: source, ns: ns, count: m.metrics.Consumers(ns.Policy.Namespace),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), created: rec.Created, behind: true, record: at,
 		looked: time.Now(), saved: time.Now(), told: rec.Counts,
-		heard: make(map[string]time.Time), busy: make(map[string]bool),
+		heard: make(map[string]time.Time), busy: make(map[string]bool), people: make(map[seat]person),
+		notes: notes{began: rec.Began, given: rec.GivenUp, forgotten: rec.Forgotten},
 	}
 	w.ledger = ledger{set: rec.Settings.withDefaults(), epoch: rec.Epoch, next: rec.Next, counts: rec.Counts}
 	for _, p := range rec.Pending {
@@ -204,7 +208,7 @@ func (w *worker) step(ctx context.Context) time.Duration {
 	w.ledger.tick(now)
 	err := w.watch(ctx, now)
 	if !w.over {
-		err = errors.Join(err, w.advance(ctx), w.bury(ctx))
+		err = errors.Join(err, w.advance(ctx), w.bury(ctx, now))
 		w.deliver(ctx, now)
 		err = errors.Join(err, w.save(ctx, now))
 	}

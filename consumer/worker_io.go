@@ -84,6 +84,9 @@ func (w *worker) gap(ctx context.Context, r *channel.ReadResult) error {
 	}
 	w.m.log.Warn("a consumer lost publications that its channel did not keep for long enough",
 		observe.KeyNamespace, w.ns.Policy.Namespace, observe.KeyCount, to-w.ledger.next)
+	w.notes.giveUp(givenUp{
+		Epoch: w.ledger.epoch, Offset: w.ledger.next + 1, To: to, At: time.Now().UnixMilli(), Why: reasonEvicted, Letter: w.ledger.set.DeadLetter,
+	})
 	w.ledger.skip(to, to-w.ledger.next)
 	w.urgent = true
 	return nil
@@ -106,6 +109,12 @@ func (w *worker) renew(ctx context.Context, epoch string) error {
 	}
 	w.m.log.Warn("the channel of a consumer began a new epoch", observe.KeyNamespace, w.ns.Policy.Namespace, observe.KeyCount, len(w.ledger.entries))
 	w.ledger.counts.Lost += uint64(len(w.ledger.entries))
+	now, old, letter := time.Now().UnixMilli(), w.ledger.epoch, w.ledger.set.DeadLetter
+	for _, e := range w.ledger.entries {
+		w.notes.giveUp(givenUp{Epoch: old, Offset: e.offset, Attempts: e.attempts, At: now, Why: reasonEpoch, Letter: letter})
+	}
+	w.notes.giveUp(givenUp{Epoch: old, Offset: w.ledger.next + 1, To: channel.MaxOffset, At: now, Why: reasonEpoch, Letter: letter})
+	w.notes.begin(channel.Position{Epoch: epoch})
 	w.ledger.seek(epoch, 0)
 	w.urgent = true
 	return nil
@@ -142,6 +151,7 @@ func (w *worker) deliver(ctx context.Context, now time.Time) {
 			if d.entry.holder != d.to {
 				continue // he left while this was going on
 			}
+			d.entry.to, d.entry.at = w.people[d.to.seat], now.UnixMilli()
 			p := w.publication(d.entry)
 			if s := d.to.seat; s.node != w.m.self.Node {
 				remote[s.node] = append(remote[s.node], handed{Seat: s.id, Pub: p})
@@ -194,7 +204,7 @@ func (w *worker) handedOver(node string, gone []uint64, err error, now time.Time
 }
 
 // sync takes word of a node who sits there.
-func (w *worker) sync(at owner, seats []uint64, now time.Time) {
+func (w *worker) sync(at owner, seats []uint64, people []person, now time.Time) {
 	w.heard[at.Node] = now
 	if len(seats) == 0 {
 		delete(w.heard, at.Node)
@@ -208,8 +218,13 @@ func (w *worker) sync(at owner, seats []uint64, now time.Time) {
 			w.ledger.leave(m.seat, now)
 		}
 	}
-	for _, id := range seats {
-		w.ledger.join(seat{at.Node, at.Incarnation, id})
+	maps.DeleteFunc(w.people, func(s seat, _ person) bool { return s.node == at.Node && !there[s] })
+	for i, id := range seats {
+		s := seat{at.Node, at.Incarnation, id}
+		w.ledger.join(s)
+		if i < len(people) {
+			w.people[s] = people[i]
+		}
 	}
 }
 
@@ -217,7 +232,7 @@ func (w *worker) sync(at owner, seats []uint64, now time.Time) {
 func (w *worker) forget(now time.Time) {
 	for node, at := range w.heard {
 		if now.Sub(at) > silence && node != w.m.self.Node {
-			w.sync(owner{Node: node}, nil, now)
+			w.sync(owner{Node: node}, nil, nil, now)
 		}
 	}
 }
@@ -274,6 +289,7 @@ func (w *worker) write(ctx context.Context, by owner) error {
 func (w *worker) recordBy(by owner) *record {
 	r := &record{
 		Settings: w.ledger.set, Epoch: w.ledger.epoch, Next: w.ledger.next, Counts: w.ledger.counts, Owner: by, Created: w.created,
+		Began: w.notes.began, GivenUp: w.notes.given, Forgotten: w.notes.forgotten,
 	}
 	for _, e := range w.ledger.entries {
 		r.Pending = append(r.Pending, [2]uint64{e.offset, uint64(e.attempts)})

@@ -24,6 +24,8 @@ type ExplainRequest struct {
 	At     channel.Position
 	Client string
 	User   string
+	// Bare asks about nobody, and not how far it has come either.
+	Bare bool
 
 	// Tags are those of the publication, for the filters of other nodes.
 	Tags map[string]string
@@ -58,9 +60,10 @@ const (
 
 // Explanation is the answer.
 type Explanation struct {
-	// Pub is the publication where it is still kept. Top is the position of
-	// the channel's last one.
+	// Pub is the publication where it is still kept. At is its position, with
+	// the epoch, and Top that of the channel's last one.
 	Pub *channel.Publication
+	At  channel.Position
 	Top channel.Position
 	// Clients holds one finding for each session, Nodes one for each node
 	// where nobody in particular was asked about.
@@ -128,32 +131,59 @@ func (h *Hub) Explain(ctx context.Context, r *ExplainRequest) (*Explanation, err
 	if err := h.findPublication(ctx, r, out); err != nil {
 		return nil, err
 	}
+	if r.Bare {
+		return out, nil
+	}
 	if r.Client == "" && r.User == "" {
 		h.reach(ctx, r, out)
 		return out, nil
 	}
-	accounts := h.accountsHere(r)
-	silent := ""
+	accounts, silent := h.accounts(ctx, r)
+	for i := range accounts {
+		out.Clients = append(out.Clients, judge(r, out, &accounts[i]))
+	}
+	if len(accounts) == 0 {
+		out.Clients = []Finding{unknownClient(silent)}
+	}
+	return out, nil
+}
+
+// ExplainHanded says what became of something that a client was handed at a
+// time, in Unix milliseconds, as the gate of its channel wanted.
+func (h *Hub) ExplainHanded(ctx context.Context, name, client string, at int64) Finding {
+	accounts, silent := h.accounts(ctx, &ExplainRequest{Channel: name, Client: client})
+	if len(accounts) == 0 {
+		return unknownClient(silent)
+	}
+	a := &accounts[0]
+	if !a.Connected {
+		return Finding{VerdictEnded, fmt.Sprintf("the connection ended at %s with %d (%s)", clockTime(a.ClosedAt), a.Code, a.Close), a}
+	}
+	verdict, reason := handed(&Explanation{Pub: &channel.Publication{Time: at}}, a)
+	return Finding{verdict, reason, a}
+}
+
+func unknownClient(silent string) Finding {
+	reason := "no node has such a client, nor remembers that it left; names of clients are those they got when they connected"
+	if silent != "" {
+		reason = "node " + silent + " did not answer, the others have no such client"
+	}
+	return Finding{Verdict: VerdictUnknownClient, Reason: reason}
+}
+
+// accounts returns what all nodes know of those asked about, and a node that
+// did not answer.
+func (h *Hub) accounts(ctx context.Context, r *ExplainRequest) (all []Account, silent string) {
+	all = h.accountsHere(r)
 	for _, a := range h.Survey(ctx, topicExplain, encode(r)) {
 		var more []Account
 		if a.Err != nil || decode(a.Data, &more) != nil {
 			silent = a.Node.ID
 			continue
 		}
-		accounts = append(accounts, more...)
+		all = append(all, more...)
 	}
-	accounts = latest(accounts)
-	for i := range accounts {
-		out.Clients = append(out.Clients, judge(r, out, &accounts[i]))
-	}
-	if len(accounts) == 0 {
-		reason := "no node has such a client, nor remembers that it left; names of clients are those they got when they connected"
-		if silent != "" {
-			reason = "node " + silent + " did not answer, the others have no such client"
-		}
-		out.Clients = []Finding{{Verdict: VerdictUnknownClient, Reason: reason}}
-	}
-	return out, nil
+	return latest(all), silent
 }
 
 // latest returns the accounts of sessions that are there, or where there are
@@ -193,6 +223,7 @@ func (h *Hub) findPublication(ctx context.Context, r *ExplainRequest, out *Expla
 	if r.At.Epoch == "" {
 		r.At.Epoch = res.Top.Epoch
 	}
+	out.At = r.At
 	return nil
 }
 

@@ -7,15 +7,17 @@ import (
 	"net/http"
 
 	"myelin/channel"
+	"myelin/consumer"
 	"myelin/hub"
 )
 
 type explainRequest struct {
-	Channel string `json:"channel"`
-	Offset  uint64 `json:"offset"`
-	Epoch   string `json:"epoch"`
-	Client  string `json:"client"`
-	User    string `json:"user"`
+	Channel  string `json:"channel"`
+	Offset   uint64 `json:"offset"`
+	Epoch    string `json:"epoch"`
+	Client   string `json:"client"`
+	User     string `json:"user"`
+	Consumer string `json:"consumer"`
 }
 
 type explainResult struct {
@@ -24,6 +26,17 @@ type explainResult struct {
 	Epoch     string                `json:"epoch"`
 	Clients   []finding             `json:"clients,omitempty"`
 	Nodes     []reach               `json:"nodes,omitempty"`
+	Consumers []consumed            `json:"consumers,omitempty"`
+	// MoreConsumers were not looked at.
+	MoreConsumers int `json:"more_consumers,omitempty"`
+}
+
+// consumed is a finding of a consumer. Connection is what became of the
+// delivery that somebody has now, on its way to him.
+type consumed struct {
+	consumer.Finding
+
+	Connection *finding `json:"connection,omitempty"`
 }
 
 // explainedPublication is what is kept of the publication asked about.
@@ -50,8 +63,11 @@ type reach struct {
 
 // explain says what became of a publication.
 func (c *call) explain(ctx context.Context, r *explainRequest) (any, error) {
+	if name, source, ok := consumer.Source(r.Channel); ok && r.Consumer == "" {
+		r.Consumer, r.Channel = name, source
+	}
 	e, err := c.door.opts.Hub.Explain(ctx, &hub.ExplainRequest{
-		Channel: r.Channel, At: channel.Position{Epoch: r.Epoch, Offset: r.Offset}, Client: r.Client, User: r.User,
+		Channel: r.Channel, At: channel.Position{Epoch: r.Epoch, Offset: r.Offset}, Client: r.Client, User: r.User, Bare: r.Consumer != "",
 	})
 	if err != nil {
 		return nil, err
@@ -66,7 +82,44 @@ func (c *call) explain(ctx context.Context, r *explainRequest) (any, error) {
 	for _, n := range e.Nodes {
 		out.Nodes = append(out.Nodes, reach(n))
 	}
-	return out, nil
+	return out, c.explainConsumers(ctx, r, e, out)
+}
+
+// maxFollowed is how many deliveries one explanation follows to the connections
+// of those who have them.
+const maxFollowed = 10
+
+// explainConsumers adds what became of it at the consumers of the channel.
+func (c *call) explainConsumers(ctx context.Context, r *explainRequest, e *hub.Explanation, out *explainResult) error {
+	m, err := c.consumers()
+	if err != nil {
+		if r.Consumer == "" {
+			return nil
+		}
+		return err
+	}
+	list, more, err := m.Explain(ctx, &consumer.ExplainRequest{
+		Channel: r.Channel, Consumer: r.Consumer, Client: r.Client, User: r.User, At: e.At, Top: e.Top, Kept: e.Pub != nil,
+	})
+	if err != nil {
+		return err
+	}
+	out.MoreConsumers = more
+	followed := 0
+	for _, f := range list {
+		one := consumed{Finding: *f}
+		if f.Verdict == consumer.VerdictDelivered && f.Client != "" && followed < maxFollowed && r.Consumer+r.Client+r.User != "" {
+			followed++
+			full, err := consumer.Channel(f.Consumer, r.Channel)
+			if err != nil {
+				return err
+			}
+			h := c.door.opts.Hub.ExplainHanded(ctx, full, f.Client, f.DeliveredAt)
+			one.Connection = &finding{Verdict: string(h.Verdict), Reason: h.Reason, Known: h.Account}
+		}
+		out.Consumers = append(out.Consumers, one)
+	}
+	return nil
 }
 
 type connectionsRequest struct {

@@ -28,6 +28,7 @@ namespaces:
     subscribe: [anonymous]
     publish: [anonymous]
     read_history: [anonymous]
+    consumers: {clients: any}
 `;
 
 before(async () => {
@@ -80,6 +81,34 @@ test('a client is listed, listened to and explained', async () => {
   await id('explain-ask').click();
   await until('another verdict', async () => (await text('explain-answer')).includes('not published'));
   await shot(page, 'operate.png');
+});
+
+test('a consumer tells whether it was acknowledged', async () => {
+  await server.api('consumer_create', { consumer: 'ward', channel: 'open:alarm' });
+  await server.api('consumer_create', { consumer: 'pager', channel: 'open:alarm' });
+  const sub = ann.newSubscription('$consumers:ward~open:alarm');
+  const got = [];
+  sub.on('publication', (ctx) => got.push(ctx.tags['myelin-ack']));
+  sub.subscribe();
+  await sub.ready(10000);
+  const { offset } = await server.api('publish', { channel: 'open:alarm', data: { bed: 4 } });
+  await until('the delivery', () => got.length === 1);
+  const told = (name) => page.locator('[data-testid="explain-consumer"]', { hasText: name });
+  const ask = async (verdict) => {
+    await id('explain-ask').click();
+    return (await told('ward').count()) === 1 && (await told('ward').getAttribute('data-verdict')) === verdict;
+  };
+  await id('explain-channel').fill('open:alarm');
+  await id('explain-offset').fill(String(offset));
+  await id('explain-client').fill('');
+  await until('the delivery explained', () => ask('delivered'));
+  assert.match(await told('pager').innerText(), /unsent/);
+  assert.match(await told('pager').innerText(), /nobody is subscribed/);
+  await ann.rpc('myelin.consumer.ack', { ack: got[0] });
+  await until('the acknowledgement', () => ask('acknowledged'));
+  assert.match(await told('ward').innerText(), new RegExp(ann._client));
+  await id('explain-answer').scrollIntoViewIfNeeded();
+  await shot(page, 'operate-consumers.png');
 });
 
 test('a limit that was hit is shown', async () => {

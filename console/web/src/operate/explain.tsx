@@ -8,10 +8,27 @@ interface Explanation {
   readonly offset: number;
   readonly epoch: string;
   readonly clients?: readonly { readonly verdict: string; readonly reason: string; readonly known?: { readonly client: string; readonly node: string } }[];
+  readonly consumers?: readonly Consumed[];
+  readonly more_consumers?: number;
   readonly nodes?: readonly { readonly node: string; readonly subscribers: number; readonly reached: number; readonly silent?: boolean }[];
 }
 
-const good = ["received", "written"];
+interface Consumed {
+  readonly consumer: string;
+  readonly verdict: string;
+  readonly reason: string;
+  readonly attempts?: number;
+  readonly client?: string;
+  readonly user?: string;
+  readonly dead_letter?: string;
+  readonly node?: string;
+  readonly connection?: { readonly verdict: string; readonly reason: string };
+}
+
+const good = ["received", "written", "acknowledged"];
+const bad = ["given_up"];
+
+const tone = (verdict: string) => (good.includes(verdict) ? "green" : bad.includes(verdict) ? "red" : "amber");
 
 interface Props {
   readonly api: Api;
@@ -36,7 +53,7 @@ export function ExplainPanel({ api, client }: Props) {
     }
   };
   return (
-    <Panel id="explain" title="Explain" caption="what became of one publication, for the picked client or on all nodes">
+    <Panel id="explain" title="Explain" caption="what became of one publication: for the picked client, or on all nodes, and at each consumer">
       <form class="compose" onSubmit={(event) => void ask(event)}>
         <input data-testid="explain-channel" aria-label="Channel" placeholder="Channel" value={channel.value} onInput={(e) => (channel.value = e.currentTarget.value)} />
         <input data-testid="explain-offset" aria-label="Offset" placeholder="Offset" inputMode="numeric" value={offset.value} onInput={(e) => (offset.value = e.currentTarget.value)} />
@@ -60,11 +77,21 @@ function Answer({ answer }: { readonly answer: Explanation }) {
       </p>
       {answer.clients?.map((c, i) => (
         <p key={i} class="verdict" data-verdict={c.verdict}>
-          <b class={good.includes(c.verdict) ? "green" : "amber"}>{c.verdict.replaceAll("_", " ")}</b> {c.known && <span class="unit">on {c.known.node}</span>}
+          <b class={tone(c.verdict)}>{c.verdict.replaceAll("_", " ")}</b> {c.known && <span class="unit">on {c.known.node}</span>}
           <br />
           {c.reason}
         </p>
       ))}
+      {answer.consumers?.map((c) => (
+        <p key={c.consumer} class="verdict" data-testid="explain-consumer" data-verdict={c.verdict}>
+          <b class={tone(c.verdict)}>{c.verdict.replaceAll("_", " ")}</b> by consumer <b>{c.consumer}</b> {c.node && <span class="unit">on {c.node}</span>}
+          <br />
+          {c.reason}
+          {c.client && `; the last delivery went to ${c.user ? `${c.user}, client ` : ""}${c.client}`}.
+          {c.connection && ` On its connection: ${c.connection.verdict.replaceAll("_", " ")}.`}
+        </p>
+      ))}
+      {answer.more_consumers && <p class="note">{answer.more_consumers} more consumers were not looked at.</p>}
       {answer.nodes?.map((n) => (
         <p key={n.node} class="verdict">
           <b>{n.node}</b> {n.silent ? <span class="red">does not answer</span> : `${n.reached} of ${n.subscribers} subscribers were handed it`}
