@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"myelin/channel"
 	"myelin/hub"
@@ -65,21 +64,16 @@ type publishAck struct {
 
 func (c *Conversation) rpcPublish(data []byte) (any, error) {
 	var r struct {
-		Channel string            `json:"channel"`
+		Channel text              `json:"channel"`
 		Data    json.RawMessage   `json:"data"`
-		ID      string            `json:"id"`
+		ID      text              `json:"id"`
 		Tags    map[string]string `json:"tags"`
 		Expires int64             `json:"expires_in_ms"`
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, channel.ErrBadRequest.With("myelin.publish takes {\"channel\",\"data\",\"id\",\"tags\",\"expires_in_ms\"}: " + err.Error())
+	if err := decodeStrict("myelin.publish", `{"channel","data","id","tags","expires_in_ms"}`, data, &r); err != nil {
+		return nil, err
 	}
-	// What goes out to JSON clients as text must be text; the JSON decoder
-	// does not look into what it passes on as it is.
-	if !utf8.Valid(r.Data) {
-		return nil, channel.ErrBadRequest.With("myelin.publish takes JSON, and JSON is UTF-8")
-	}
-	p := &channel.PublishRequest{Channel: r.Channel, Data: r.Data, ID: r.ID, Tags: r.Tags}
+	p := &channel.PublishRequest{Channel: string(r.Channel), Data: r.Data, ID: string(r.ID), Tags: r.Tags}
 	if err := hub.ExpireIn(p, r.Expires); err != nil {
 		return nil, err
 	}
@@ -101,8 +95,8 @@ func (c *Conversation) rpcChannels(data []byte) (any, error) {
 		Pattern string `json:"pattern"`
 	}
 	if len(data) > 0 {
-		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, channel.ErrBadRequest.With("myelin.channels takes {\"pattern\"}: " + err.Error())
+		if err := decodeStrict("myelin.channels", `{"pattern"}`, data, &r); err != nil {
+			return nil, err
 		}
 	}
 	type entry struct {

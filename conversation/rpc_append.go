@@ -1,9 +1,6 @@
 package conversation
 
 import (
-	"encoding/json"
-	"unicode/utf8"
-
 	"myelin/channel"
 	"myelin/hub"
 	"myelin/protocol"
@@ -20,21 +17,18 @@ type appendAnswer struct {
 // rpcAppend appends to a growing entry of a state channel.
 func (c *Conversation) rpcAppend(data []byte) (any, error) {
 	var r struct {
-		Channel string            `json:"channel"`
-		Key     string            `json:"key"`
-		Text    string            `json:"text"`
+		Channel text              `json:"channel"`
+		Key     text              `json:"key"`
+		Text    text              `json:"text"`
 		At      *int              `json:"at"`
 		Done    bool              `json:"done"`
 		Tags    map[string]string `json:"tags"`
 	}
-	if !utf8.Valid(data) {
-		return nil, channel.ErrBadRequest.With("myelin.append takes JSON, and JSON is UTF-8")
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, channel.ErrBadRequest.With("myelin.append takes {\"channel\",\"key\",\"text\",\"at\",\"done\"}: " + err.Error())
+	if err := decodeStrict("myelin.append", `{"channel","key","text","at","done","tags"}`, data, &r); err != nil {
+		return nil, err
 	}
 	ack, err := c.session.Append(c.host.ctx, hub.AppendRequest{
-		Channel: r.Channel, Key: r.Key, Text: r.Text, At: r.At, Done: r.Done, Tags: r.Tags,
+		Channel: string(r.Channel), Key: string(r.Key), Text: string(r.Text), At: r.At, Done: r.Done, Tags: r.Tags,
 	})
 	if err != nil {
 		return nil, err

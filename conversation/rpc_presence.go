@@ -21,8 +21,8 @@ func (c *Conversation) rpcPresenceUsers(data []byte) (any, error) {
 	var r struct {
 		Channel string `json:"channel"`
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, channel.ErrBadRequest.With("myelin.presence.users takes {\"channel\"}: " + err.Error())
+	if err := decodeStrict("myelin.presence.users", `{"channel"}`, data, &r); err != nil {
+		return nil, err
 	}
 	users, err := c.session.PresenceUsers(r.Channel)
 	if err != nil {

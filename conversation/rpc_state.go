@@ -1,10 +1,8 @@
 package conversation
 
 import (
-	"bytes"
 	"encoding/json"
 	"time"
-	"unicode/utf8"
 
 	"myelin/channel"
 	"myelin/hub"
@@ -13,10 +11,10 @@ import (
 
 // stateChange asks to put or remove an entry.
 type stateChange struct {
-	Channel string            `json:"channel"`
-	Key     string            `json:"key"`
+	Channel text              `json:"channel"`
+	Key     text              `json:"key"`
 	Data    json.RawMessage   `json:"data"`
-	ID      string            `json:"id"`
+	ID      text              `json:"id"`
 	Tags    map[string]string `json:"tags"`
 	Score   int64             `json:"score"`
 	TTLMs   int64             `json:"ttl_ms"`
@@ -26,29 +24,16 @@ type stateChange struct {
 	While string `json:"while"`
 }
 
-// decodeStrict reads the JSON of an rpc, in which every name has to mean
-// something: a condition that is spelled wrong must not count for nothing.
-func decodeStrict(method string, data []byte, into any) error {
-	// What goes out to JSON clients as text must be text; the decoder does not
-	// look into what it passes on as it is.
-	if !utf8.Valid(data) {
-		return channel.ErrBadRequest.With(method + " takes JSON, and JSON is UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return channel.ErrBadRequest.With(method + ": " + err.Error() + "; see docs/state.md for what it takes")
-	}
-	return nil
-}
+// takesState says where it is said what the methods of state channels take.
+const takesState = "what docs/state.md says"
 
 // maxTTLMs is the longest ttl, 100 years.
 const maxTTLMs = 100 * 365 * 24 * 3600 * 1000
 
 func (s *stateChange) request(remove bool) (hub.EntryRequest, error) {
 	r := hub.EntryRequest{
-		Channel: s.Channel, Key: s.Key, Remove: remove, Data: s.Data, Tags: s.Tags, Score: s.Score,
-		TTL: time.Duration(s.TTLMs) * time.Millisecond, ID: s.ID,
+		Channel: string(s.Channel), Key: string(s.Key), Remove: remove, Data: s.Data, Tags: s.Tags, Score: s.Score,
+		TTL: time.Duration(s.TTLMs) * time.Millisecond, ID: string(s.ID),
 	}
 	if s.TTLMs < 0 || s.TTLMs > maxTTLMs {
 		return r, channel.ErrBadRequest.With("ttl_ms is in milliseconds, from 1 to 100 years; leave it out for that of the namespace")
@@ -77,7 +62,7 @@ func (c *Conversation) rpcStateRemove(data []byte) (any, error) {
 
 func (c *Conversation) changeState(method string, data []byte, remove bool) (any, error) {
 	var s stateChange
-	if err := decodeStrict(method, data, &s); err != nil {
+	if err := decodeStrict(method, takesState, data, &s); err != nil {
 		return nil, err
 	}
 	r, err := s.request(remove)
@@ -116,13 +101,13 @@ func entryOf(p *channel.Publication) *stateEntry {
 
 func (c *Conversation) rpcStateGet(data []byte) (any, error) {
 	var r struct {
-		Channel string `json:"channel"`
-		Key     string `json:"key"`
+		Channel text `json:"channel"`
+		Key     text `json:"key"`
 	}
-	if err := decodeStrict("myelin.state.get", data, &r); err != nil {
+	if err := decodeStrict("myelin.state.get", takesState, data, &r); err != nil {
 		return nil, err
 	}
-	page, err := c.session.Entry(c.host.ctx, r.Channel, r.Key)
+	page, err := c.session.Entry(c.host.ctx, string(r.Channel), string(r.Key))
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +129,7 @@ func (c *Conversation) rpcStateList(data []byte) (any, error) {
 		Limit   int    `json:"limit"`
 		Order   string `json:"order"`
 	}
-	if err := decodeStrict("myelin.state.list", data, &r); err != nil {
+	if err := decodeStrict("myelin.state.list", takesState, data, &r); err != nil {
 		return nil, err
 	}
 	q := hub.ListRequest{Channel: r.Channel, Cursor: r.Cursor, Limit: r.Limit}

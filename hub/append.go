@@ -250,7 +250,10 @@ func (k *grown) rest(r *AppendRequest) (text string, again bool, err error) {
 		case at > k.length:
 			return "", false, channel.ErrConflict.With(fmt.Sprintf("the text is %d long, not %d: something before this is missing", k.length, at))
 		case at < k.length:
-			there := k.from(at)
+			there, ok := k.from(at)
+			if !ok {
+				return "", false, channel.ErrConflict.With(fmt.Sprintf("%d is within a character of two code units; the whole is %d long", at, k.length))
+			}
 			n := 0
 			for n < len(text) && n < len(there) && text[n] == there[n] {
 				n++
@@ -272,20 +275,20 @@ func (k *grown) rest(r *AppendRequest) (text string, again bool, err error) {
 	return text, false, nil
 }
 
-// from returns the text from a UTF-16 index on.
-func (k *grown) from(at int) string {
+// from returns the text from a UTF-16 index on, if a character begins there.
+func (k *grown) from(at int) (string, bool) {
 	var text string
 	if json.Unmarshal(append(append([]byte{'"'}, k.head[len(growHead):]...), '"'), &text) != nil {
-		return ""
+		return "", false
 	}
 	n := 0
 	for i, c := range text {
 		if n >= at {
-			return text[i:]
+			return text[i:], n == at
 		}
 		n += unitsOf(c)
 	}
-	return ""
+	return "", n == at
 }
 
 // data returns the entry's data.

@@ -123,6 +123,13 @@ func TestAppendRefused(t *testing.T) {
 		if _, err := appended(s, "more", -1, false); !errors.Is(err, channel.ErrConflict) {
 			t.Errorf("to an entry that was set: %v", err)
 		}
+		within := 2
+		if _, err := s.hub.Append(t.Context(), hub.AppendRequest{Channel: "state:x", Key: "pair", Text: "a\U0001F600"}); err != nil {
+			t.Fatal(err)
+		}
+		if ack, err := s.hub.Append(t.Context(), hub.AppendRequest{Channel: "state:x", Key: "pair", Text: "b", At: &within}); !errors.Is(err, channel.ErrConflict) {
+			t.Errorf("within a character: %+v, %v", ack, err)
+		}
 		for _, r := range []hub.AppendRequest{
 			{Channel: "log:x", Key: "k", Text: "t"},
 			{Channel: "state:x", Text: "t"},

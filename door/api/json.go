@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"myelin/channel"
+	"myelin/protocol"
 )
 
 // checkJSON returns nil for one JSON value in UTF-8, nested at most MaxDepth
@@ -135,38 +136,8 @@ func text(raw []byte) (string, error) {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return "", err
 	}
-	if halfSurrogate(raw) {
+	if protocol.HalfSurrogate(raw) {
 		return "", errors.New("half a surrogate pair")
 	}
 	return s, nil
-}
-
-// halfSurrogate reports whether a JSON string escapes one half of a pair.
-func halfSurrogate(raw []byte) bool {
-	const none = -1
-	second := none // where the second half has to begin
-	for i := 0; i+1 < len(raw); i++ {
-		if raw[i] != '\\' {
-			continue
-		}
-		at := i
-		i++
-		if raw[i] != 'u' || i+4 >= len(raw) {
-			continue
-		}
-		unit, err := strconv.ParseUint(string(raw[i+1:i+5]), 16, 16)
-		if err != nil {
-			continue
-		}
-		i += 4
-		isSecond := unit >= 0xDC00 && unit <= 0xDFFF
-		if isSecond != (second != none) || isSecond && at != second {
-			return true
-		}
-		second = none
-		if unit >= 0xD800 && unit <= 0xDBFF {
-			second = i + 1
-		}
-	}
-	return second != none
 }
