@@ -162,7 +162,7 @@ func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subsc
 		return nil, err
 	}
 	if sn.Asked {
-		c.renewLater(r.Channel, sn.ExpiresAt)
+		c.due.later(r.Channel, sn.ExpiresAt)
 	}
 	if r.Flag&rejectUnrecovered != 0 && sn.WasRecovering && !sn.Recovered {
 		sn.Cancel()

@@ -189,7 +189,7 @@ func (c *Conversation) admit(r *protocol.ConnectRequest, from *starts) (*protoco
 	} else {
 		// Who was let in by a hook cannot renew that: the server asks again.
 		res.Data = c.wire.payload(welcome.Data)
-		c.renewLater("", who.ExpiresAt)
+		c.due.later("", who.ExpiresAt)
 	}
 	if opts.PingInterval > 0 {
 		res.Ping, res.Pong = uint32(max(opts.PingInterval/time.Second, 1)), !c.wire.oneWay

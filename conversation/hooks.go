@@ -42,14 +42,10 @@ const (
 // About returns what hooks are shown of a transport that a request began; nil
 // where there are none.
 func (h *Host) About(transport string, r *http.Request, w *Wire) *hub.About {
-	if h.opts.Hooks == nil {
-		return nil
-	}
-	about := &hub.About{Transport: transport, Protocol: "json", Headers: h.opts.Hooks.Headers(r.Header)}
 	if w.format == protocol.Protobuf {
-		about.Protocol = "protobuf"
+		return h.AboutGuest(transport, "protobuf", r)
 	}
-	return about
+	return h.AboutGuest(transport, "json", r)
 }
 
 // meet finds out who connects: by the token, else by the hook where there is
@@ -83,36 +79,36 @@ func (c *Conversation) askRPC(id uint32, r *protocol.RPCRequest) error {
 
 // renew asks whether the connection, or the subscription to a channel, may go
 // on, and ends it where not.
-func (c *Conversation) renew(name string) {
-	hooks, ctx := c.host.opts.Hooks, c.host.ctx
+func (r *renewal) renew(name string) {
+	hooks, ctx := r.host.opts.Hooks, r.host.ctx
 	if name == "" {
-		who := c.session.Identity()
-		again, err := hooks.AskRefresh(ctx, c.session)
+		who := r.session.Identity()
+		again, err := hooks.AskRefresh(ctx, r.session)
 		switch {
 		case err != nil || again.Expired:
-			c.session.Close(asEnd(err, hub.DisconnectExpired))
+			r.session.Close(asEnd(err, hub.DisconnectExpired))
 			return
 		case again.Info == nil:
 			again.Info = who.Info
 		}
 		renewed := *who
 		renewed.ExpiresAt, renewed.Info = again.ExpiresAt, again.Info
-		if c.session.Refresh(&renewed) == nil {
-			c.renewLater(name, again.ExpiresAt)
+		if r.session.Refresh(&renewed) == nil {
+			r.later(name, again.ExpiresAt)
 		}
 		return
 	}
-	again, err := hooks.AskSubRefresh(ctx, c.session, name)
+	again, err := hooks.AskSubRefresh(ctx, r.session, name)
 	if err != nil || again.Expired {
 		if d, ok := err.(hub.Disconnect); ok { //nolint:errorlint // the hook returns it as it is
-			c.session.Close(d)
+			r.session.Close(d)
 			return
 		}
-		c.session.EndSubscription(name, hub.UnsubscribeExpired)
+		r.session.EndSubscription(name, hub.UnsubscribeExpired)
 		return
 	}
-	if c.session.ProlongSubscription(name, again.ExpiresAt) == nil {
-		c.renewLater(name, again.ExpiresAt)
+	if r.session.ProlongSubscription(name, again.ExpiresAt) == nil {
+		r.later(name, again.ExpiresAt)
 	}
 }
 

@@ -131,6 +131,21 @@ func TestHooksAreAsked(t *testing.T) {
 	})
 }
 
+// Where the application is asked, who brings a subscription token is let in by
+// that, and not asked about.
+func TestASubscriptionTokenNeedsNoAsking(t *testing.T) {
+	o := new(oracle)
+	stage(t, asking(o), func(t *testing.T, w *world) {
+		p := w.open(t)
+		p.meets("1")
+		token := conversationtest.Token(t, claims{"sub": "1", "channel": "ask:x"})
+		p.expect("2 subscribe", &command{Id: 2, Subscribe: &protocol.SubscribeRequest{Channel: "ask:x", Token: token}})
+		if got := o.said(); !slices.Equal(got, []string{"connect"}) {
+			t.Errorf("asked %q", got)
+		}
+	})
+}
+
 // What ends is asked about before it does, and ends when the application says
 // so or does not hear of it any more.
 func TestRenewals(t *testing.T) {

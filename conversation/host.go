@@ -129,7 +129,7 @@ func (h *Host) Open(t Transport) (*Conversation, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conversation{host: h, session: s, wire: wire}
+	c := &Conversation{host: h, session: s, wire: wire, due: renewal{host: h, session: s}}
 	if t.Emulated {
 		c.secret = hub.NewID()
 		h.mu.Lock()
@@ -149,14 +149,14 @@ func (c *Conversation) Close(why hub.Disconnect) {
 		delete(c.host.mu.emulated, c.secret)
 		c.host.mu.Unlock()
 	}
-	c.host.renewals.forget(c)
+	c.due.forget()
 	c.session.Close(why)
 }
 
 // CloseSaying is Close with a goodbye of the transport's own, behind which
 // nothing is sent.
 func (c *Conversation) CloseSaying(why hub.Disconnect, bye []byte) {
-	c.host.renewals.forget(c)
+	c.due.forget()
 	c.session.CloseSaying(why, bye)
 }
 

@@ -110,7 +110,7 @@ func (c *Conversation) statePage(id uint32, r *protocol.SubscribeRequest, req hu
 // goLive answers that a map subscription has begun.
 func (c *Conversation) goLive(id uint32, name string, sn *hub.Subscription, wants *wishes, entries []*channel.Publication) {
 	if sn.Asked {
-		c.renewLater(name, sn.ExpiresAt)
+		c.due.later(name, sn.ExpiresAt)
 	}
 	sn.Data = wants.granted(sn)
 	res := c.subscribeResult(sn)

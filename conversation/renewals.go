@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"myelin/hub"
 )
 
 const (
@@ -15,9 +17,11 @@ const (
 	renewAhead = 10 * time.Second
 )
 
-// renewal is what one conversation has to renew. It is the queue's.
+// renewal is what one session has to renew. It is the queue's, but for host and
+// session, which do not change.
 type renewal struct {
-	conv *Conversation
+	host    *Host
+	session *hub.Session
 	// at is the earliest of ends, which are by channel; "" is the connection.
 	at   time.Time
 	ends map[string]time.Time
@@ -27,8 +31,8 @@ type renewal struct {
 	over  bool
 }
 
-// renewals is when the backend is to be asked again, for all conversations that
-// hooks let in: one goroutine, not a timer for each.
+// renewals is when the backend is to be asked again, for all sessions that hooks
+// let in: one goroutine, not a timer for each.
 type renewals struct {
 	wake  chan struct{}
 	slots chan struct{}
@@ -51,10 +55,10 @@ func (q *renewals) begin(h *Host) {
 // the context it was made with has ended.
 func (h *Host) Wait() { h.renewals.tasks.Wait() }
 
-// renewLater notes when the connection (""), or the subscription to a channel,
-// would end; 0 is never.
-func (c *Conversation) renewLater(name string, expiresAt int64) {
-	hooks := c.host.opts.Hooks
+// later notes when the connection (""), or the subscription to a channel, would
+// end; 0 is never.
+func (r *renewal) later(name string, expiresAt int64) {
+	hooks := r.host.opts.Hooks
 	if expiresAt == 0 || (name == "" && !hooks.Asks(hookRefresh)) || (name != "" && !hooks.Asks(hookSubRefresh)) {
 		return
 	}
@@ -62,14 +66,12 @@ func (c *Conversation) renewLater(name string, expiresAt int64) {
 	ahead := min(renewAhead, left/10)
 	// Spread, or clients that came together are asked for together for ever.
 	at := time.Now().Add(left - ahead - rand.N(ahead+1))
-	q := &c.host.renewals
+	q := &r.host.renewals
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r := &c.due
 	if r.over {
 		return
 	}
-	r.conv = c
 	if r.ends == nil {
 		r.ends = make(map[string]time.Time)
 	}
@@ -102,16 +104,17 @@ func (q *renewals) placeLocked(r *renewal) {
 	}
 }
 
-// forget takes a conversation out that has ended.
-func (q *renewals) forget(c *Conversation) {
-	if c.host.opts.Hooks == nil {
+// forget takes it out of the queue: its session has ended.
+func (r *renewal) forget() {
+	if r.host.opts.Hooks == nil {
 		return
 	}
+	q := &r.host.renewals
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.due.over, c.due.ends = true, nil
-	if c.due.place > 0 {
-		heap.Remove(&q.mu.queue, c.due.place-1)
+	r.over, r.ends = true, nil
+	if r.place > 0 {
+		heap.Remove(&q.mu.queue, r.place-1)
 	}
 }
 
@@ -120,13 +123,13 @@ func (q *renewals) run(h *Host) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		c, name, pause := q.next(time.Now())
-		if c != nil {
+		r, name, pause := q.next(time.Now())
+		if r != nil {
 			select {
 			case q.slots <- struct{}{}:
 				q.tasks.Go(func() {
 					defer func() { <-q.slots }()
-					c.renew(name)
+					r.renew(name)
 				})
 				continue
 			case <-h.ctx.Done():
@@ -144,7 +147,7 @@ func (q *renewals) run(h *Host) {
 }
 
 // next takes what is due out of the queue, or says how long there is nothing.
-func (q *renewals) next(now time.Time) (*Conversation, string, time.Duration) {
+func (q *renewals) next(now time.Time) (*renewal, string, time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.mu.queue) > 0 {
@@ -156,7 +159,7 @@ func (q *renewals) next(now time.Time) (*Conversation, string, time.Duration) {
 			if !at.After(now) {
 				delete(r.ends, name)
 				q.placeLocked(r)
-				return r.conv, name, 0
+				return r, name, 0
 			}
 		}
 		q.placeLocked(r)

@@ -278,7 +278,7 @@ func (o Options) withDefaults() Options {
 		c.metrics = o.Metrics.Namespace(name)
 		c.latency = o.Metrics.PublishSeconds(name)
 		if c.AskSubscribe {
-			c.Rules.Subscribe = 0
+			c.Rules.Subscribe = auth.NewWhoSet(auth.WhoToken) // who brings one is not asked about
 		}
 		if c.AskPublish {
 			c.Rules.Publish = 0

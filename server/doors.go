@@ -11,7 +11,7 @@ import (
 func (s *Server) foreignRoutes(mux *http.ServeMux) {
 	if p := s.cfg.Pusher; p.Key != "" {
 		d := pusher.New(s.ctx, pusher.Options{
-			Hub: s.hub, Origins: s.origins, AppID: p.AppID, Key: p.Key, Secret: string(p.Secret),
+			Hub: s.hub, Host: s.host, Origins: s.origins, AppID: p.AppID, Key: p.Key, Secret: string(p.Secret),
 			Public: p.Namespace, Private: p.PrivateNamespace, Members: p.PresenceMembers, ClientEvents: p.ClientEvents,
 			Metrics: s.metrics, Logger: s.log,
 		})

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"myelin/auth"
 	"myelin/channel"
+	"myelin/conversation"
 	"myelin/hub"
 	"myelin/observe"
 	"myelin/socket"
@@ -21,13 +21,16 @@ import (
 type client struct {
 	door     *Door
 	session  *hub.Session
+	guest    *conversation.Guest
 	socketID string
 
 	mu struct {
 		sync.Mutex
 		// members is who is in the presence channels it is in, by channel.
 		members map[string]members
-		// user is who signed in, nil for nobody.
+		// taken is the channels that the backend gave when it connected.
+		taken map[string]struct{}
+		// user is who signed in, or whom the backend named; nil for nobody.
 		user *user
 		// allowance is when the next client event would be due, see admit.
 		allowance time.Time
@@ -102,6 +105,7 @@ func (c *client) Bye(frame []byte) { c.session.CloseSaying(hub.DisconnectConnect
 
 // Gone ends the session of a connection that is gone.
 func (c *client) Gone() {
+	c.guest.Gone()
 	c.session.Close(hub.DisconnectConnectionClosed)
 	c.door.metrics.Connections.Add(-1)
 }
@@ -121,6 +125,7 @@ func (c *client) unsubscribe(m *message) error {
 	err := c.session.Unsubscribe(of)
 	c.mu.Lock()
 	delete(c.mu.members, of)
+	delete(c.mu.taken, of)
 	c.mu.Unlock()
 	return err
 }
@@ -136,12 +141,15 @@ func (c *client) signIn(m *message) error {
 	}
 	u := new(user)
 	if !c.door.creds.grants(r.Auth, c.socketID+"::user::"+r.Data) {
-		return hub.Disconnect{Code: codeUnauthorized, Reason: "the signature of the user is not the application's"}
+		return hub.Disconnect{Code: hub.DisconnectInvalidToken.Code, Reason: "the signature of the user is not the application's"}
 	}
 	if json.Unmarshal([]byte(r.Data), u) != nil || u.ID == "" || name(userPrefix+u.ID).check() != nil {
 		return channel.ErrBadRequest.With(`user_data is JSON with an "id", a text`)
 	}
-	if err := c.session.SignIn(&auth.Identity{User: u.ID}); err != nil {
+	// What the backend said of the connection goes on, such as when it ends.
+	who := *c.session.Identity()
+	who.User, who.Anonymous = u.ID, false
+	if err := c.session.SignIn(&who); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -270,17 +278,19 @@ func (c *client) goodbye(dst []byte, e *hub.Event) []byte {
 	return socket.AppendClose(dst, closeCode(e.Code), e.Reason)
 }
 
-// closeCode returns what a disconnect is to a client of Pusher.
+// closeCode returns what a disconnect is to a client of Pusher. Whom the backend
+// or an operator sends away with a code of their own is told what that code
+// asks for: to come back, slowly, or not to.
 func closeCode(code uint32) uint32 {
 	switch code {
-	case hub.DisconnectShutdown.Code, hub.DisconnectConnectionLimit.Code, hub.DisconnectTooManyRequests.Code:
+	case hub.DisconnectShutdown.Code, hub.DisconnectServerError.Code, hub.DisconnectConnectionLimit.Code, hub.DisconnectTooManyRequests.Code:
 		return codeOverCapacity
 	case hub.DisconnectNoPong.Code:
 		return codeNoPong
 	}
 	switch {
-	case code >= 4000 && code < 4300:
-		return code
+	case code >= 4000 && code < 4500:
+		return codeOverCapacity
 	case code >= hub.DisconnectInvalidToken.Code:
 		return codeUnauthorized
 	}

@@ -19,6 +19,7 @@ import (
 // are required.
 type Options struct {
 	Hub     *hub.Hub
+	Host    *conversation.Host
 	Origins *auth.Origins
 	// AppID, Key and Secret are the application's.
 	AppID, Key, Secret string
@@ -102,7 +103,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 	case err != nil || version < 5 || version > 7:
 		code, text = codeUnsupported, "this server speaks version 7 of the protocol"
 	}
-	at := auth.AddressOf(r)
+	from := d.arrivalOf(r, q)
 	return d.sockets.Serve(w, r, &socket.Opening{
 		Limit: d.hub.Limits().MessageBytes + maxSlack, Room: d.hub.Room,
 		Open: func(conn socket.Conn) (socket.Dialogue, bool) {
@@ -110,7 +111,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 				d.metrics.Refused.Inc()
 				return refuse(conn, code, text)
 			}
-			return d.open(conn, at)
+			return d.open(conn, from)
 		},
 	})
 }
@@ -123,20 +124,17 @@ func refuse(conn socket.Conn, code int, text string) (socket.Dialogue, bool) {
 }
 
 // open begins a session over conn.
-func (d *Door) open(conn socket.Conn, at auth.Addr) (socket.Dialogue, bool) {
+func (d *Door) open(conn socket.Conn, from *arrival) (socket.Dialogue, bool) {
 	c := newClient(d)
-	s, err := d.hub.Open(hub.SessionOptions{Conn: conn, Form: c, Private: true, Pongs: true, Address: at})
+	s, err := d.hub.Open(hub.SessionOptions{Conn: conn, Form: c, Private: true, Pongs: true, Address: from.address, About: from.about})
 	if err != nil {
 		return refuse(conn, codeOverCapacity, channel.Public(err).Message)
 	}
-	c.session = s
+	c.session, c.guest = s, d.opts.Host.Guest(s)
 	d.metrics.Opened.Inc()
 	d.metrics.Connections.Add(1)
-	s.Send(system("pusher:connection_established", "", map[string]any{
-		"socket_id": c.socketID, "activity_timeout": activityTimeout,
-	}))
-	if err := s.Connect(&d.nobody); err != nil {
-		s.Close(conversation.AsDisconnect(err))
+	if err := c.enter(from); err != nil {
+		c.turnAway(err)
 		return c, false
 	}
 	return c, true

@@ -21,6 +21,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/conversation"
 	"myelin/conversation/conversationtest"
 	"myelin/door/pusher"
 	"myelin/hub"
@@ -41,6 +42,12 @@ type stage struct {
 
 func newStage(t *testing.T, limits hub.Limits) *stage {
 	t.Helper()
+	return newStageAsking(t, limits, nil)
+}
+
+// newStageAsking is a stage whose application is asked.
+func newStageAsking(t *testing.T, limits hub.Limits, hooks conversation.Hooks) *stage {
+	t.Helper()
 	spaces := conversationtest.Namespaces()
 	open, token, subs := auth.NewWhoSet(auth.WhoAnonymous), auth.NewWhoSet(auth.WhoToken), auth.NewWhoSet(auth.WhoSubscriber)
 	spaces["pub"] = &hub.Namespace{Policy: &channel.Policy{Namespace: "pub", HistorySize: 100}, Rules: auth.Rules{Subscribe: open}, PositionCheck: -1}
@@ -48,17 +55,20 @@ func newStage(t *testing.T, limits hub.Limits) *stage {
 		Policy: &channel.Policy{Namespace: "priv", HistorySize: 100}, Rules: auth.Rules{Subscribe: token, Publish: subs},
 		Presence: true, JoinLeave: true, PositionCheck: -1,
 	}
+	if hooks != nil {
+		spaces["pub"].AskSubscribe, spaces["priv"].AskSubscribe, spaces["priv"].AskPublish = true, true, true
+	}
 	var d *pusher.Door
 	t.Cleanup(func() { // after the hub has closed
 		d.Wait()
 	})
-	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Limits: limits, Quiet: true})}
+	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Limits: limits, Quiet: true, Hooks: hooks})}
 	origins, err := auth.NewOrigins(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d = pusher.New(t.Context(), pusher.Options{
-		Hub: s.Hub, Origins: origins, AppID: "1", Key: key, Secret: secret, Public: "pub", Private: "priv",
+		Hub: s.Hub, Host: s.Host, Origins: origins, AppID: "1", Key: key, Secret: secret, Public: "pub", Private: "priv",
 		Members: 3, ClientEvents: 2, Metrics: s.Metrics,
 	})
 	mux := http.NewServeMux()

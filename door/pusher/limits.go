@@ -46,3 +46,7 @@ const (
 	codeOther          = 4300
 	codeClientRejected = 4301
 )
+
+// leastBackendCode is the least code of an error that is the backend's own, see
+// package hook.
+const leastBackendCode = 400

@@ -52,14 +52,18 @@ func (c *client) subscribe(m *message) error {
 	}
 	kind, status := "SubscriptionError", 400
 	e := channel.Public(err)
-	switch e.Code {
-	case channel.CodeUnauthorized, channel.CodePermissionDenied:
+	switch {
+	case e.Code == channel.CodeUnauthorized, e.Code == channel.CodePermissionDenied:
 		kind, status = "AuthError", 401
-	case channel.CodeLimitExceeded:
+	case e.Code == channel.CodeLimitExceeded:
 		kind, status = "LimitReached", 4004
-	case channel.CodeInternal:
+	case e.Code == channel.CodeInternal:
 		c.door.opts.Logger.Error("a subscription failed", observe.KeyClient, c.session.ID(), observe.KeyErr, err)
 		status = 500
+	case e.Temporary:
+		status = 503
+	case e.Code >= leastBackendCode:
+		kind, status = "AuthError", 403
 	}
 	c.session.Send(refusal(r.Channel, kind, e.Message, status))
 	return nil
@@ -71,6 +75,10 @@ func (c *client) join(r *subscribing) error {
 		Channel: c.door.spaces.channel(r.Channel),
 		// The client cannot be told of a gap otherwise than by being sent away.
 		ServerSide: true,
+	}
+	if c.has(req.Channel) {
+		c.welcome(r.Channel, req.Channel)
+		return nil
 	}
 	if err := c.grant(r, &req); err != nil {
 		return err
@@ -84,26 +92,43 @@ func (c *client) join(r *subscribing) error {
 		sn.Cancel()
 		return err
 	}
+	c.guest.Joined(req.Channel, sn)
 	sn.Live(reply)
 	return nil
 }
 
+// hidden is what is said of who is in a channel that is no presence channel:
+// nothing.
+func hidden() auth.Override {
+	no := false
+	return auth.Override{Presence: &no, JoinLeave: &no, ForcePushJoinLeave: &no}
+}
+
 // grant fills in what the client may have. Public channels are for whom the
-// namespace's rules let in.
+// namespace's rules let in, or the backend where it is asked, which is also asked
+// about a private one without a signature.
 func (c *client) grant(r *subscribing, req *hub.SubscribeRequest) error {
 	c.mu.Lock()
 	user := c.mu.user
 	c.mu.Unlock()
-	no := false
-	hidden := auth.Override{Presence: &no, JoinLeave: &no, ForcePushJoinLeave: &no}
+	if r.Data != nil {
+		req.Data = []byte(*r.Data)
+	}
 	if id := r.Channel.user(); id != "" {
 		if user == nil || user.ID != id {
 			return channel.ErrPermissionDenied.With("the channel is for the user who signed in")
 		}
-		req.Grant = &auth.Grant{Channel: req.Channel, SubOptions: auth.SubOptions{Override: hidden}}
+		req.Grant = &auth.Grant{Channel: req.Channel, SubOptions: auth.SubOptions{Override: hidden()}}
 		return nil
 	}
 	if !r.Channel.private() {
+		return nil
+	}
+	ns, err := c.door.hub.Namespace(req.Channel)
+	if err != nil {
+		return err
+	}
+	if r.Auth == "" && ns.AskSubscribe && !r.Channel.presence() {
 		return nil
 	}
 	text := c.socketID + ":" + string(r.Channel)
@@ -113,13 +138,9 @@ func (c *client) grant(r *subscribing, req *hub.SubscribeRequest) error {
 	if !c.door.creds.grants(r.Auth, text) {
 		return channel.ErrUnauthorized.With("the signature is not that of " + text[:strings.IndexByte(text, ':')] + ", this channel and its channel_data")
 	}
-	req.Grant = &auth.Grant{Channel: req.Channel, SubOptions: auth.SubOptions{Override: hidden}}
+	req.Grant = &auth.Grant{Channel: req.Channel, SubOptions: auth.SubOptions{Override: hidden()}}
 	if !r.Channel.presence() {
 		return nil
-	}
-	ns, err := c.door.hub.Namespace(req.Channel)
-	if err != nil {
-		return err
 	}
 	if !ns.Presence || !ns.JoinLeave {
 		return channel.ErrNotAvailable.With("presence channels need presence and join_leave in namespace \"" + ns.Policy.Namespace + "\"")
@@ -128,7 +149,7 @@ func (c *client) grant(r *subscribing, req *hub.SubscribeRequest) error {
 	if err != nil {
 		return err
 	}
-	yes := true
+	yes, no := true, false
 	req.As, req.Users = id, true
 	req.Grant.SubOptions = auth.SubOptions{Info: info, Override: auth.Override{Presence: &yes, JoinLeave: &yes, ForcePushJoinLeave: &no}}
 	return nil
