@@ -9,10 +9,20 @@ import { join } from 'node:path';
 export const SECRET = 'an-e2e-secret-that-is-long-enough-for-hs256';
 export const API_KEY = 'an-e2e-api-key-0123456789';
 
-// The server takes every MYELIN_ variable for configuration, and this is none.
-const { MYELIN_BIN: bin, ...rest } = process.env;
+// The server takes every MYELIN_ variable for configuration, and these are none.
+const { MYELIN_BIN: bin, MYELIN_ENGINE = '', ...rest } = process.env;
 export const environment = rest;
+/** engine keeps the channels of every server, '' where each test says which. */
+export const engine = MYELIN_ENGINE;
 if (!bin) throw new Error('MYELIN_BIN must name the myelin binary');
+if (!['', 'memory', 'disk', 'jetstream'].includes(engine)) throw new Error(`MYELIN_ENGINE is ${engine}, and no engine`);
+
+/**
+ * keeps says whether a server still has its channels after kill -9. usually is
+ * so where MYELIN_ENGINE does not say which engine keeps them, and each test's
+ * configuration does.
+ */
+export const keeps = (usually) => (engine === '' ? usually : engine !== 'memory');
 
 /** freePort asks the system for a port that is free now. */
 export function freePort() {
@@ -71,6 +81,10 @@ export class Server {
     writeFileSync(s.file, text ?? config(s.port));
     s.args = args ?? ['serve', '--config', s.file];
     s.env = env ?? {};
+    if (engine && s.args[0] === 'serve') {
+      s.args = [...s.args, '--set', `engine.kind=${engine}`];
+      if (engine !== 'memory') s.args.push('--data', join(s.dir, 'data'));
+    }
     await s.run();
     return s;
   }

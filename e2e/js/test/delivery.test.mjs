@@ -84,13 +84,14 @@ for (const t of transports.filter((t) => t.name.endsWith('JSON') || t.name === '
 
 test('last value first, and from an offset', async () => {
   const ch = 'open:since';
-  for (let n = 1; n <= 5; n++) await server.api('publish', { channel: ch, data: n });
+  const offsets = [];
+  for (let n = 1; n <= 5; n++) offsets.push((await server.api('publish', { channel: ch, data: n })).offset);
   const c = await connect(transports[0], server);
   const last = await listen(c, ch, { data: { myelin: { since: 'last' } } });
   await until('the last value', () => last.values.length === 1);
   assert.deepEqual(last.values, [5]);
   c.removeSubscription(last.sub);
-  const from = await listen(c, ch, { data: { myelin: { since: 2 } } });
+  const from = await listen(c, ch, { data: { myelin: { since: offsets[1] } } });
   await server.api('publish', { channel: ch, data: 6 });
   await until('all from there', () => from.values.at(-1) === 6);
   assert.deepEqual(from.values, [3, 4, 5, 6]);
