@@ -19,11 +19,19 @@ import (
 )
 
 // Session is one client's connection as the hub sees it.
+//
+// What a write to it touches comes first, and the first cache line of that has
+// what each needs: a fan-out to many sessions costs what it waits for memory.
 type Session struct {
+	conn Conn
+	// out belongs to the shard, as do clock and what follows it.
+	out output
+	// tail is for who listens to it; nil for nobody.
+	tail  atomic.Pointer[tail]
+	gauge Gauge // nil where the connection is none
+
 	hub     *Hub
 	shard   *shard
-	conn    Conn
-	gauge   Gauge // nil where the connection is none
 	form    Form
 	private bool
 	pongs   bool
@@ -50,22 +58,19 @@ type Session struct {
 		seats           []seat
 	}
 	// pinged: a ping waits for its answer.
-	pinged    atomic.Bool
+	pinged atomic.Bool
+	// entry is where the journal for other nodes keeps it; set before identity.
+	entry     roster.Place
 	expiresAt atomic.Int64
 	// subExpiry is the earliest end of a subscription in Unix seconds; 0 is none.
 	subExpiry atomic.Int64
 
-	// entry is where the journal for other nodes keeps it; set before identity.
-	entry roster.Place
 	// next and prev link the sessions of one user, under the registry's lock.
 	next, prev *Session
 
 	// What follows belongs to the shard.
-	out   output
 	clock clock
 	trail *trail
-	// tail is for who listens to it; nil for nobody.
-	tail  atomic.Pointer[tail]
 	timer wheel.Timer[*Session]
 	// verdicts is there for those with a pattern whose channels they may not
 	// all have.

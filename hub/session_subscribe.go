@@ -21,12 +21,38 @@ const (
 	subGone
 )
 
-// sub is one session's subscription to one topic.
+// sub is one session's subscription to one topic. What a fan-out touches comes
+// first and is together.
 type sub struct {
-	session     *Session
+	session *Session
+	topic   *topic
+
+	// What follows belongs to the shard.
+	last  uint64 // offset of the newest publication handed over
+	state subState
+	lost  bool // something was missed while waiting
+	// delta: it gets patches. based: its client has the publication at last.
+	// numeric: its client knows the channel by an id.
+	delta, based, numeric bool
+	// judged: what it may have goes by the channel that its pattern matches.
+	judged bool
+	// shed: something was missed because the session is slow, and nothing is
+	// sent any more but the word that the subscription has ended.
+	shed   bool
+	filter *filter.Filter // nil for all
+	index  int            // place in its list
+	// from and epoch are where it began. It ends when the epoch does.
+	from  uint64
+	epoch string
+	held  []*delivery
+	pace  *pacing  // nil for who gets everything
+	late  *lateSub // nil while nothing is withheld because the session is slow
+	// ended is the word that it is gone, while its reply has not gone out.
+	ended *Event
+
+	// What follows belongs to whom it says, or does not change.
 	name        string // under session.mu, until settled
 	place       int    // in the session's set; under session.mu
-	topic       *topic
 	info        *channel.ClientInfo
 	user        string // for the lifecycle
 	expiresAt   int64  // Unix seconds, 0 never; under session.mu
@@ -51,29 +77,6 @@ type sub struct {
 	choice *choice
 	// entries is what its state channel held when it joined, until it begins.
 	entries entries
-
-	// What follows belongs to the shard.
-	state subState
-	lost  bool // something was missed while waiting
-	// delta: it gets patches. based: its client has the publication at last.
-	// numeric: its client knows the channel by an id.
-	delta, based, numeric bool
-	// judged: what it may have goes by the channel that its pattern matches.
-	judged bool
-	filter *filter.Filter // nil for all
-	index  int            // place in its list
-	last   uint64         // offset of the newest publication handed over
-	// from and epoch are where it began. It ends when the epoch does.
-	from  uint64
-	epoch string
-	held  []*delivery
-	pace  *pacing  // nil for who gets everything
-	late  *lateSub // nil while nothing is withheld because the session is slow
-	// shed: something was missed because the session is slow, and nothing is
-	// sent any more but the word that the subscription has ended.
-	shed bool
-	// ended is the word that it is gone, while its reply has not gone out.
-	ended *Event
 }
 
 // SubscribeRequest asks for a subscription.

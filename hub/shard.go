@@ -68,6 +68,7 @@ type shard struct {
 	delayed []*part
 	dirty   []*Session
 	scratch []byte
+	wrote   tally
 	stopped bool
 }
 
@@ -170,6 +171,7 @@ func (s *shard) round() {
 		s.releaseBatches(time.Now())
 	}
 	s.flushSessions()
+	s.wrote.report(s.hub.metrics)
 	clear(batch)
 	if cap(batch) <= inboxHighWater {
 		s.spare = batch[:0]

@@ -19,8 +19,11 @@ type delivery struct {
 	id   int64
 	base *channel.Publication
 
+	// mu guards the packets that have been made, not what is in them. Most have
+	// one, which costs no allocation of its own.
 	mu struct {
 		sync.Mutex
+		first   packet
 		packets []*packet
 	}
 }
@@ -30,18 +33,25 @@ type delivery struct {
 func (d *delivery) packet(v view, l lane) *packet {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	p := &d.mu.first
+	if p.view == v {
+		return p
+	}
 	for _, p := range d.mu.packets {
 		if p.view == v {
 			return p
 		}
 	}
-	p := &packet{view: v, d: d, lane: l}
+	if p.view.form != nil {
+		p = new(packet)
+		d.mu.packets = append(d.mu.packets, p)
+	}
+	p.view, p.d, p.lane = v, d, l
 	if v.plain() {
 		p.bytes = d.appendTo(nil, v.form)
 	} else {
 		p.bytes, p.saved = d.appendView(v)
 	}
-	d.mu.packets = append(d.mu.packets, p)
 	return p
 }
 

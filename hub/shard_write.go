@@ -3,34 +3,33 @@ package hub
 import (
 	"slices"
 	"time"
+
+	"myelin/observe"
 )
 
 // output is the part of a session that its shard's goroutine owns.
 type output struct {
 	// first and more are what goes out in this round; most rounds need only
-	// first. lanes has a bit for each of their lanes.
+	// first.
 	first piece
-	more  []piece
-	lanes uint8
+	// closing: nothing more is queued; the connection closes when all is out
+	// or at the deadline. closed: it has been closed.
+	closing, closed, dirty bool
+	// blocked: NotifyWritable has been asked and has not answered, since
+	// blockedAt (Unix ms) for a backlog that has not been empty since.
+	blocked bool
 	// late is what waits, nil while the session keeps up. What is queued then
 	// goes there.
 	late *backlog
-	// moved is how many bytes of what waited have been taken since somebody
-	// asked.
-	moved int
 	// credit is how many more bytes may be written before the connection is
 	// asked again how much bulk it takes.
 	credit int
-	// blocked: NotifyWritable has been asked and has not answered, since
-	// blockedAt (Unix ms) for a backlog that has not been empty since.
-	blocked   bool
+	more   []piece
+	// moved is how many bytes of what waited have been taken since somebody
+	// asked.
+	moved     int
 	blockedAt int64
-	// closing: nothing more is queued; the connection closes when all is out
-	// or at the deadline. closed: it has been closed.
-	closing  bool
-	closed   bool
-	deadline time.Time
-	dirty    bool
+	deadline  time.Time
 }
 
 // piece is something for one session, on its way out. sub is the subscription
@@ -77,7 +76,6 @@ func (sh *shard) queue(s *Session, p piece) {
 		sh.keep(s, &p)
 		return
 	}
-	o.lanes |= 1 << p.lane
 	if o.first.packet == nil {
 		o.first = p
 	} else {
@@ -85,17 +83,11 @@ func (sh *shard) queue(s *Session, p piece) {
 	}
 }
 
-// mixed reports whether what is queued has to be sorted: among replies and
-// ordinary publications the order of their coming does.
-func (o *output) mixed() bool {
-	return o.lanes&(1<<laneAlarm|1<<laneBulk) != 0 && o.lanes&(o.lanes-1) != 0
-}
-
 // fallBehind makes what is queued wait.
 func (sh *shard) fallBehind(s *Session) {
 	o := &s.out
 	first, more := o.first, o.more
-	o.first, o.more, o.lanes = piece{}, nil, 0
+	o.first, o.more = piece{}, nil
 	o.late = newBacklog(s)
 	if first.packet != nil {
 		sh.keep(s, &first)
@@ -123,10 +115,9 @@ func (sh *shard) said(s *Session, l lane, e *Event) piece {
 
 func (sh *shard) flushSessions() {
 	for i := 0; i < len(sh.dirty); i++ { // a flush may make a session dirty again
-		s := sh.dirty[i]
-		sh.dirty[i] = nil
-		sh.flush(s)
+		sh.flush(sh.dirty[i])
 	}
+	clear(sh.dirty)
 	sh.dirty = sh.dirty[:0]
 	if cap(sh.scratch) > 1<<20 {
 		sh.scratch = nil
@@ -150,14 +141,15 @@ func (sh *shard) flush(s *Session) {
 // direct writes what was queued while the session kept up.
 func (sh *shard) direct(s *Session) {
 	o := &s.out
-	first, more, mixed := o.first, o.more, o.mixed()
-	o.first, o.more, o.lanes = piece{}, nil, 0
-	if len(more) == 0 && first.bytes != nil {
-		s.sent(first.bytes)
-		sh.put(s, first.bytes)
+	if b := o.first.bytes; len(o.more) == 0 && b != nil {
+		o.first = piece{}
+		s.sent(b)
+		sh.put(s, b)
 		return
 	}
-	if mixed {
+	first, more := o.first, o.more
+	o.first, o.more = piece{}, nil
+	if mixed(first.lane, more) {
 		more = slices.Insert(more, 0, first)
 		slices.SortStableFunc(more, func(a, b piece) int { return int(a.lane) - int(b.lane) })
 		first, more = more[0], more[1:]
@@ -169,11 +161,21 @@ func (sh *shard) direct(s *Session) {
 	}
 }
 
+// mixed reports whether what is queued has to be sorted: among replies and
+// ordinary publications the order of their coming does.
+func mixed(first lane, more []piece) bool {
+	lanes := uint8(1) << first
+	for i := range more {
+		lanes |= 1 << more[i].lane
+	}
+	return lanes&(1<<laneAlarm|1<<laneBulk) != 0 && lanes&(lanes-1) != 0
+}
+
 // merge joins pieces for one write. Where that is too much for one it does
 // several. What is left when the connection takes no more waits.
 func (sh *shard) merge(s *Session, first piece, more []piece) {
 	o := &s.out
-	sh.hub.metrics.Joined.Add(int64(len(more)))
+	sh.wrote.joined += int64(len(more))
 	sh.scratch = first.appendTo(sh.scratch[:0], s)
 	for i := range more {
 		p := &more[i]
@@ -262,22 +264,40 @@ func (sh *shard) write(s *Session, p []byte) (rest []byte, ok bool) {
 		return nil, true
 	}
 	n, err := s.conn.WriteNow(p)
-	sh.hub.metrics.Writes.Inc()
-	sh.hub.metrics.WriteBytes.Add(int64(n))
+	sh.wrote.writes++
+	sh.wrote.bytes += int64(n)
 	s.out.credit -= n
-	if err != nil {
+	switch {
+	case err != nil:
 		sh.shut(s)
 		sh.hub.task(func() { s.Close(DisconnectWriteError) })
 		return nil, false
+	case n < len(p):
+		sh.block(s)
+		return p[n:], true
 	}
-	if n < len(p) {
-		s.out.blocked = true
-		if s.out.blockedAt == 0 {
-			s.out.blockedAt = time.Now().UnixMilli()
-		}
-		s.conn.NotifyWritable(func() { sh.push(message{kind: msgWritable, session: s}) })
+	return nil, true
+}
+
+// block asks the connection to say when it takes more.
+func (sh *shard) block(s *Session) {
+	s.out.blocked = true
+	if s.out.blockedAt == 0 {
+		s.out.blockedAt = time.Now().UnixMilli()
 	}
-	return p[n:], true
+	s.conn.NotifyWritable(func() { sh.push(message{kind: msgWritable, session: s}) })
+}
+
+// tally is what a shard has written since it last said so: counters that all
+// shards share are not for every write.
+type tally struct{ writes, bytes, joined int64 }
+
+// report adds the tally to the metrics, and begins a new one.
+func (t *tally) report(m *observe.Hub) {
+	m.Writes.Add(t.writes)
+	m.WriteBytes.Add(t.bytes)
+	m.Joined.Add(t.joined)
+	*t = tally{}
 }
 
 // giveUp ends a session from within the shard: the client is told behind what

@@ -173,10 +173,12 @@ func (s *Session) Heard(command string, size int) {
 
 // sent notes a message to the client.
 func (s *Session) sent(b []byte) {
-	t := s.tail.Load()
-	if t == nil {
-		return
+	if t := s.tail.Load(); t != nil {
+		s.recordSent(t, b)
 	}
+}
+
+func (s *Session) recordSent(t *tail, b []byte) {
 	s.record(t, true, readable(b[:min(len(b), maxTailText)]), len(b))
 }
 
