@@ -115,19 +115,6 @@ func (h *herd) join(t *testing.T, i int, channel string) {
 	connected.Store(true)
 }
 
-// peak returns how many of the times lie within one second at most.
-func peak(at []time.Time) int {
-	slices.SortFunc(at, time.Time.Compare)
-	most, first := 0, 0
-	for i := range at {
-		for at[i].Sub(at[first]) >= time.Second {
-			first++
-		}
-		most = max(most, i-first+1)
-	}
-	return most
-}
-
 // feed publishes numbers on all channels until ctx ends, at whatever node takes
 // them, and returns the last.
 func (h *herd) feed(ctx context.Context, t *testing.T, channels []string) int64 {
@@ -161,6 +148,10 @@ func (h *herd) feed(ctx context.Context, t *testing.T, channels []string) int64 
 
 // TestRollingRestart restarts three nodes one after the other while clients
 // follow channels: they come back no faster than drain.rate, and miss nothing.
+// The bound is as good as certain: the server leaves five deviations and more of
+// the clients' random delays between its pace and the rate (hub.DrainPause), and
+// where this process, with all its clients, is late to see what happens, a
+// metronome is as late and says so.
 // MYELIN_RESTART_CLIENTS and MYELIN_RESTART_RATE make it larger; its last line
 // is a row of docs/drain.md.
 func TestRollingRestart(t *testing.T) {
@@ -188,6 +179,7 @@ func TestRollingRestart(t *testing.T) {
 		return
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	beat := newMetronome(ctx)
 	fed := make(chan int64, 1)
 	go func() { fed <- h.feed(ctx, t, channels) }()
 	began := time.Now()
@@ -205,6 +197,7 @@ func TestRollingRestart(t *testing.T) {
 	took := time.Since(began)
 	stop()
 	last := <-fed
+	beat.wait()
 	eventually(t, "all have all", func() bool {
 		for i := range h.last {
 			if h.last[i].Load() != last {
@@ -213,14 +206,14 @@ func TestRollingRestart(t *testing.T) {
 		}
 		return true
 	})
-	h.report(t, clients, rate, last, took)
+	h.report(t, beat, clients, rate, last, took)
 }
 
 // report holds what was measured to what is promised.
-func (h *herd) report(t *testing.T, clients, rate int, last int64, took time.Duration) {
+func (h *herd) report(t *testing.T, beat *metronome, clients, rate int, last int64, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	gone, dials := peak(h.mu.lost), peak(h.mu.dials)
+	gone, dials := beat.peak(h.mu.lost), beat.peak(h.mu.dials)
 	slices.Sort(h.mu.comebacks)
 	if len(h.mu.comebacks) < clients {
 		t.Errorf("only %d of %d clients were sent away", len(h.mu.comebacks), clients)
@@ -229,12 +222,13 @@ func (h *herd) report(t *testing.T, clients, rate int, last int64, took time.Dur
 	p := func(q float64) time.Duration {
 		return h.mu.comebacks[int(q*float64(len(h.mu.comebacks)-1))].Round(time.Millisecond)
 	}
-	if most := rate + rate/4; dials > most || gone > most {
+	if dials > rate || gone > rate {
 		t.Errorf("%d clients were sent away and %d came back within a second, drain.rate is %d", gone, dials, rate)
 	}
 	if n := h.wrong.Load() + h.unrecovered.Load(); n > 0 {
 		t.Errorf("%d publications were lost, came twice or not in order; %d times nothing could be recovered", h.wrong.Load(), h.unrecovered.Load())
 	}
+	t.Logf("this process was held up for %v at most", beat.worst().Round(time.Millisecond))
 	t.Logf("| %d | %d/s | %d | %d/s | %d/s | %v | %v | %d | %d | %v |", clients, rate, len(h.mu.comebacks), gone, dials,
 		p(0.5), p(0.99), last*int64(clients), h.wrong.Load()+h.unrecovered.Load(), took.Round(time.Second))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +17,7 @@ import (
 	"myelin/hub"
 )
 
-// Drain tells sessions to go at its rate, and lets no more in.
+// Drain tells sessions to go one by one, and lets no more in.
 func TestDrainIsPaced(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, nil)
@@ -25,17 +27,18 @@ func TestDrainIsPaced(t *testing.T) {
 			c.subscribe("log:x")
 			clients = append(clients, c)
 		}
+		pause := hub.DrainPause(10)
 		drained := make(chan error, 1)
 		go func() { drained <- s.hub.Drain(t.Context(), 10) }()
-		for second := range 5 {
-			wait(time.Second)
-			// Each second its ten, give or take the one at the edge.
-			if gone, want := 50-s.hub.Connections(), 10*(second+1); gone < want-1 || gone > want {
-				t.Errorf("after %d s %d are gone", second+1, gone)
+		wait(pause / 2)
+		for gone := 1; gone <= 50; gone++ {
+			if n := 50 - s.hub.Connections(); n != gone {
+				t.Errorf("after %d pauses %d are gone", gone-1, n)
 			}
 			if _, err := s.dial(nil); !errors.Is(err, channel.ErrUnavailable) {
 				t.Errorf("a session was opened: %v", err)
 			}
+			wait(pause)
 		}
 		if err := <-drained; err != nil {
 			t.Error(err)
@@ -46,10 +49,51 @@ func TestDrainIsPaced(t *testing.T) {
 	})
 }
 
+// The rate bounds what comes back within any one second, whatever the clients
+// do with their goodbyes, as long as each draws its own delay. The seed is fixed:
+// this is about the derivation, not about luck.
+func TestDrainRateBoundsWhatComesBack(t *testing.T) {
+	var random *rand.Rand
+	for name, delay := range map[string]func() float64{
+		"none":             func() float64 { return 0 },
+		"full jitter":      func() float64 { return random.Float64() / 2 },
+		"half a second up": func() float64 { return 0.5 + random.Float64()/2 },
+		"second attempts":  func() float64 { return random.Float64()/2 + float64(random.IntN(2))*random.Float64() },
+		"a minute":         func() float64 { return random.Float64() * 60 },
+		"exponential":      func() float64 { return random.ExpFloat64() * 3 },
+	} {
+		for _, rate := range []int{10, 150, 500, 5000} {
+			random = rand.New(rand.NewPCG(1, 2))
+			var back []float64
+			for i := range 30 * rate {
+				back = append(back, float64(i)*hub.DrainPause(rate).Seconds()+delay())
+			}
+			slices.Sort(back)
+			most, first := 0, 0
+			for i := range back {
+				for back[i]-back[first] >= 1 {
+					first++
+				}
+				most = max(most, i-first+1)
+			}
+			if most > rate {
+				t.Errorf("%s: %d come back within a second, the rate is %d", name, most, rate)
+			}
+			if most < rate/4 {
+				t.Errorf("%s: at most %d of %d come back within a second: the drain takes too long", name, most, rate)
+			}
+		}
+	}
+	if got := hub.DrainPause(0); got != 0 {
+		t.Errorf("no rate: %v", got)
+	}
+}
+
 // A drain that was held up, here by an engine that takes its time, does not make
 // good for it in a burst.
 func TestDrainHasNoBursts(t *testing.T) {
 	const clients, rate = 100, 20
+	pause := hub.DrainPause(rate)
 	bubble(t, func(t *testing.T) {
 		var held atomic.Int64
 		e := &fake{leaving: func(string) {
@@ -69,11 +113,11 @@ func TestDrainHasNoBursts(t *testing.T) {
 			left = append(left, s.hub.Connections())
 		}
 		for i := 10; i < len(left); i++ {
-			if gone := left[i-10] - left[i]; gone > rate+1 {
-				t.Errorf("%d went within a second, at most %d should", gone, rate)
+			if gone := left[i-10] - left[i]; gone > int(time.Second/pause)+1 {
+				t.Errorf("%d went within a second, one in %v should", gone, pause)
 			}
 		}
-		if least := 10 * clients / rate; len(left) <= least+20 {
+		if least := int(clients * pause / (100 * time.Millisecond)); len(left) <= least+20 {
 			t.Errorf("it took %d00 ms, and was never held up", len(left))
 		}
 		if err := <-drained; err != nil {
@@ -100,7 +144,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 		for range 50 {
 			s.connect("")
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), hub.DrainPause(10)*49/2)
 		defer cancel()
 		if err := s.hub.Drain(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Drain: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"myelin/hub"
 	"myelin/observe"
 )
 
@@ -15,7 +16,7 @@ func (s *Server) warnOfStorm(ctx context.Context) {
 		return
 	}
 	clients := s.hub.Connections()
-	if in := time.Duration(clients) * time.Second / time.Duration(s.cfg.Drain.Rate); in > time.Until(until) {
+	if in := time.Duration(clients) * hub.DrainPause(s.cfg.Drain.Rate); in > time.Until(until) {
 		s.log.Warn("not all clients can go at drain.rate within drain.timeout, and the rest will be closed at once; raise one of them",
 			observe.KeyCount, clients, observe.KeyLimit, s.cfg.Drain.Rate)
 	}
