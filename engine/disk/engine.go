@@ -38,7 +38,7 @@ type Engine struct {
 	disk   *store
 	ledger *ledger
 
-	watches watches
+	watches channel.Watches
 	sweeper *sweeper
 	flusher *flusher
 	mender  *mender

@@ -196,7 +196,7 @@ func (e *Engine) mend() error {
 	for _, name := range lost {
 		e.sink.Lost(name)
 	}
-	e.watches.gap()
+	e.watches.Gap()
 	e.sweeper.hurry()
 	return nil
 }

@@ -90,7 +90,7 @@ func (e *Engine) order(r *channel.PublishRequest, bytes int64) (*ticket, channel
 	if err := e.settleEntries(r.Policy); err != nil {
 		return nil, channel.Ack{}, err
 	}
-	b, err := e.open(r.Channel, r.Policy, e.watches.of(keyOfWatch(r.Policy)) != nil)
+	b, err := e.open(r.Channel, r.Policy, e.watches.Of(r.Policy.Namespace, r.Policy.Kind) != nil)
 	if err != nil {
 		return nil, channel.Ack{}, err
 	}
@@ -367,12 +367,12 @@ func (e *Engine) deliver(b *book, p *channel.Publication) {
 	if b.mu.subscribed {
 		e.sink.Deliver(p)
 	}
-	key := keyOfWatch(b.mu.policy)
+	namespace := b.mu.policy.Namespace
 	if b.mu.provisional {
 		// What is kept of a channel does not say whose policy it was.
-		key.namespace = channel.Namespace(b.name)
+		namespace = channel.Namespace(b.name)
 	}
-	if w := e.watches.of(key); w != nil {
+	if w := e.watches.Of(namespace, b.mu.policy.Kind); w != nil {
 		w.Watched(p)
 	}
 }

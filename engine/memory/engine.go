@@ -21,7 +21,7 @@ type Engine struct {
 	sink    channel.Sink
 	shards  [shards]shard
 	sweeper *sweeper
-	watches watches
+	watches channel.Watches
 
 	channels atomic.Int64
 	bytes    atomic.Int64

@@ -195,7 +195,7 @@ func (e *Engine) commit(b *book, k *kept) {
 	if b.mu.subscribed {
 		e.sink.Deliver(&k.Publication)
 	}
-	if w := e.watches.of(keyOfWatch(b.mu.policy)); w != nil {
+	if w := e.watches.Of(b.mu.policy.Namespace, b.mu.policy.Kind); w != nil {
 		w.Watched(&k.Publication)
 	}
 }

@@ -86,7 +86,7 @@ func (e *Engine) open(name string, p *channel.Policy, to purpose) (turn, error) 
 			if err := e.admit(name, p); err != nil {
 				return turn{}, err
 			}
-			if to == toLook || to == toPublish && fleeting(p) && e.watches.of(keyOfWatch(p)) == nil {
+			if to == toLook || to == toPublish && fleeting(p) && e.watches.Of(p.Namespace, p.Kind) == nil {
 				if at, ok := e.vacant(s, name, p, to); ok {
 					return turn{s: s, vacant: at, now: e.now()}, nil
 				}
