@@ -34,8 +34,9 @@ const (
 	// newcomerPatience is how long a newcomer that has no place may take to be
 	// counted as a member, which it has to be to be removed.
 	newcomerPatience = 5 * time.Second
-	// askMeta and removeMember are subjects of the system account.
-	askMeta      = "$SYS.REQ.SERVER.PING.JSZ"
+	// askStores and removeMember are subjects of the system account: what every
+	// server keeps, and that one is to go from the members.
+	askStores    = "$SYS.REQ.SERVER.PING.JSZ"
 	removeMember = server.JSApiRemoveServer
 )
 
@@ -161,7 +162,7 @@ func (n *Network) members(ctx context.Context) ([]string, error) {
 	var reply struct {
 		Data server.JSInfo `json:"data"`
 	}
-	if err := n.askSystem(ctx, askMeta, server.JSzOptions{LeaderOnly: true}, &reply); err != nil {
+	if err := n.askSystem(ctx, askStores, server.JSzOptions{LeaderOnly: true}, &reply); err != nil {
 		return nil, err
 	}
 	meta := reply.Data.Meta
@@ -212,12 +213,20 @@ func (n *Network) remove(ctx context.Context) error {
 	return nil
 }
 
+// connectSystem connects to the system account.
+func (e *embedded) connectSystem() (*nats.Conn, error) {
+	c, err := nats.Connect("", nats.InProcessServer(e), nats.UserInfo(e.system.user, e.system.password), nats.Timeout(connectTimeout), nats.NoReconnect())
+	if err != nil {
+		return nil, channel.ErrUnavailable.With("the embedded NATS server does not let its own process in").Wrap(err)
+	}
+	return c, nil
+}
+
 // askSystem asks the system account.
 func (n *Network) askSystem(ctx context.Context, subject string, question, reply any) error {
-	c := n.embedded.system
-	system, err := nats.Connect("", nats.InProcessServer(n.embedded), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout), nats.NoReconnect())
+	system, err := n.embedded.connectSystem()
 	if err != nil {
-		return channel.ErrUnavailable.With("the embedded NATS server does not let its own process in").Wrap(err)
+		return err
 	}
 	defer system.Close()
 	text, err := json.Marshal(question)

@@ -39,8 +39,7 @@ func (n *Network) Retire(ctx context.Context) error {
 	if e == nil || !n.options.Storage || !n.options.clustered() || len(n.routes()) == 0 {
 		return nil
 	}
-	c := e.system
-	system, err := nats.Connect("", nats.InProcessServer(e), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout), nats.NoReconnect())
+	system, err := e.connectSystem()
 	if err != nil {
 		return channel.ErrUnavailable.With("the leaders on this node could not be moved").Wrap(err)
 	}

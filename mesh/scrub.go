@@ -23,8 +23,6 @@ const (
 	scrubTime = 3 * time.Second
 	// scrubQueue bounds the answers that wait.
 	scrubQueue = 2 * MaxPeers
-	// stateQuestion asks every server for what it keeps.
-	stateQuestion = "$SYS.REQ.SERVER.PING.JSZ"
 )
 
 // scrub looks for messages that a majority of the replicas has and ours has
@@ -117,9 +115,7 @@ func (s *scrub) ask(ctx context.Context) (own map[string]*server.StreamDetail, p
 	own, peers = make(map[string]*server.StreamDetail), make(map[string][]*server.StreamDetail)
 	ctx, cancel := context.WithTimeout(ctx, scrubTime)
 	defer cancel()
-	e := s.n.embedded
-	c := e.system
-	system, err := nats.Connect("", nats.InProcessServer(e), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout), nats.NoReconnect())
+	system, err := s.n.embedded.connectSystem()
 	if err != nil {
 		return own, peers
 	}
@@ -133,7 +129,7 @@ func (s *scrub) ask(ctx context.Context) (own map[string]*server.StreamDetail, p
 	if _, err := system.ChanSubscribe(inbox, answers); err != nil {
 		return own, peers
 	}
-	if err := system.PublishRequest(stateQuestion, inbox, question); err != nil {
+	if err := system.PublishRequest(askStores, inbox, question); err != nil {
 		return own, peers
 	}
 	heard := make(map[string]bool)
