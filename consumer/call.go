@@ -225,6 +225,12 @@ func (w *worker) erase() (*answer, error) {
 // info tells how the consumer stands.
 func (w *worker) info(now time.Time) *Info {
 	l := &w.ledger
+	if w.behind || w.poked.Load() {
+		// Where there is no room the channel has not been read for long.
+		if r, err := w.read(w.m.ctx, l.next, 0, 0); err == nil {
+			w.top = r.Top
+		}
+	}
 	out := &Info{
 		Consumer: w.name, Channel: w.source, Deliveries: w.full, Settings: l.set, Epoch: l.epoch, Next: l.next,
 		Pending: len(l.entries), Unacked: l.outstanding(), Seats: len(l.members), Counts: l.counts, Node: w.m.self.Node, Created: w.created,

@@ -95,8 +95,9 @@ func (c *cluster) join(id string) *rig {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { _ = bus.Close(context.Background()) })
+	wait(2 * time.Second) // as on a server, whose bus starts by hearing the others
 	r.start()
-	wait(2 * time.Second)
+	synctest.Wait()
 	return r
 }
 
@@ -153,7 +154,7 @@ func TestNodeLeaves(t *testing.T) {
 		late.gets("1#2")
 		d := c.join("d")
 		a.stop()
-		wait(5 * time.Second)
+		wait(time.Second)
 		d.sits("dan", "w", "jobs:a").gets("1#3")
 		if i := d.info("w", "jobs:a"); i.Node != "d" {
 			t.Errorf("%+v", i)
