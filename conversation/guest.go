@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"myelin/auth"
+	"myelin/channel"
 	"myelin/hub"
 	"myelin/protocol"
 )
@@ -59,3 +60,9 @@ func (g *Guest) Joined(name string, sn *hub.Subscription) {
 
 // Gone says that the guest's session has ended.
 func (g *Guest) Gone() { g.due.forget() }
+
+// OfBackend reports whether an error is the backend's own word, by its code: it
+// may use 400 to 1999, of which some are Myelin's.
+func OfBackend(e *channel.Error) bool {
+	return e.Code >= 400 && (e.Code < channel.CodeUnavailable || e.Code >= channel.CodeUnavailable+100)
+}

@@ -20,8 +20,8 @@ func (s *Server) foreignRoutes(mux *http.ServeMux) {
 		mux.Handle("/apps/", d.API())
 	}
 	if m := s.cfg.Mercure; m.Enabled {
-		d := mercure.New(mercure.Options{
-			Hub: s.hub, Verifier: s.verifier, Origins: s.origins, Anonymous: s.cfg.Auth.Anonymous,
+		d := mercure.New(s.ctx, mercure.Options{
+			Hub: s.hub, Host: s.host, Verifier: s.verifier, Origins: s.origins, Anonymous: s.cfg.Auth.Anonymous,
 			Public: m.Namespace, Private: m.PrivateNamespace, Audience: s.cfg.Auth.Tokens.Audience,
 			Metrics: s.metrics, Logger: s.log,
 		})

@@ -88,7 +88,7 @@ func (d *Door) identify(r *http.Request, q url.Values) (*bearer, error) {
 		b.ends = time.Unix(who.ExpiresAt, 0)
 	}
 	if details, ok := raw.Claims["authorization_details"]; ok {
-		err = b.readDetails(raw, details)
+		err = b.readDetails(raw, details, d.home)
 	} else if claim, ok := raw.Claims["mercure"]; ok {
 		err = b.readClaim(claim)
 	}
@@ -123,7 +123,7 @@ func (b *bearer) readClaim(raw json.RawMessage) error {
 			return invalidToken("a token has at most " + strconv.Itoa(maxMatchers) + " selectors of a kind")
 		}
 		for _, text := range list.texts {
-			m, err := newMatcher(kindSelector, text)
+			m, err := newMatcher(kindSelector, text, "")
 			if err != nil {
 				return invalidToken(channel.Public(err).Message)
 			}
@@ -138,7 +138,7 @@ const accessToken = "at+jwt"
 
 // readDetails reads the claim of revision 8. A part that cannot be read makes
 // the whole token invalid.
-func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage) error {
+func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage, at home) error {
 	b.strict = true
 	if t := strings.ToLower(token.Type); t != accessToken && t != "application/"+accessToken {
 		return invalidToken(`the header "typ" of a token with authorization_details must be ` + accessToken)
@@ -176,7 +176,7 @@ func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage) error {
 			if kind != kindExact && kind != kindPattern {
 				return invalidToken(`a matchType is "Exact" or "URLPattern"`)
 			}
-			m, err := newMatcher(kind, *t.Match)
+			m, err := newMatcher(kind, *t.Match, at)
 			if err != nil {
 				return invalidToken(channel.Public(err).Message)
 			}

@@ -19,6 +19,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/conversation"
 	"myelin/conversation/conversationtest"
 	"myelin/door/mercure"
 	"myelin/hub"
@@ -34,6 +35,13 @@ type stage struct {
 
 func newStage(t *testing.T, anonymous bool) *stage {
 	t.Helper()
+	return newStageWith(t, mercure.Options{Anonymous: anonymous}, nil)
+}
+
+// newStageWith is a stage with options, whose application is asked where there
+// is one.
+func newStageWith(t *testing.T, o mercure.Options, hooks conversation.Hooks) *stage {
+	t.Helper()
 	spaces := conversationtest.Namespaces()
 	for name, who := range map[string]auth.Who{"mercure": auth.WhoAnonymous, "mercure-private": auth.WhoToken} {
 		set := auth.NewWhoSet(who)
@@ -41,7 +49,8 @@ func newStage(t *testing.T, anonymous bool) *stage {
 			Policy: &channel.Policy{Namespace: name, HistorySize: 5}, Rules: auth.Rules{Subscribe: set}, Patterns: set, PositionCheck: -1,
 		}
 	}
-	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Bans: true, Limits: hub.Limits{MessageBytes: 1000}})}
+	spaces["mercure"].AskSubscribe, spaces["mercure"].AskPublish = hooks != nil, hooks != nil
+	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Bans: true, Hooks: hooks, Logger: o.Logger, Limits: hub.Limits{MessageBytes: 1000}})}
 	verifier, err := auth.NewVerifier(auth.Options{HMACSecret: conversationtest.Secret})
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +59,9 @@ func newStage(t *testing.T, anonymous bool) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := mercure.New(mercure.Options{
-		Hub: s.Hub, Verifier: verifier, Origins: origins, Anonymous: anonymous,
-		Public: "mercure", Private: "mercure-private", Metrics: s.Metrics,
-	})
+	o.Hub, o.Host, o.Verifier, o.Origins, o.Metrics = s.Hub, s.Host, verifier, origins, s.Metrics
+	o.Public, o.Private = "mercure", "mercure-private"
+	d := mercure.New(t.Context(), o)
 	mux := http.NewServeMux()
 	mux.Handle(mercure.Path, d)
 	mux.HandleFunc(mercure.MetadataPath, d.ServeMetadata)

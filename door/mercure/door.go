@@ -22,17 +22,19 @@ const (
 	MetadataPath = "/.well-known/oauth-protected-resource" + ownPath
 )
 
-// Options is what a Door is made of. Hub, Verifier, Origins and the namespaces
-// are required.
+// Options is what a Door is made of. Hub, Host, Verifier, Origins and the
+// namespaces are required.
 type Options struct {
 	Hub      *hub.Hub
+	Host     *conversation.Host
 	Verifier *auth.Verifier
 	Origins  *auth.Origins
 	// Anonymous lets subscribers without a token in, to public updates.
 	Anonymous bool
 	// Public is the namespace of public updates, Private that of private ones.
 	Public, Private string
-	// Audience is what tokens are for, "" where that is not checked.
+	// Audience is what tokens are for, "" where that is not checked. Where it is
+	// the hub's address, relative topics and patterns are relative to that.
 	Audience string
 	Metrics  *observe.Metrics
 	Logger   *slog.Logger
@@ -43,18 +45,20 @@ type Door struct {
 	opts    Options
 	hub     *hub.Hub
 	spaces  spaces
+	home    home
 	metrics *observe.Door
 	nobody  auth.Identity
+	ctx     context.Context //nolint:containedctx // what subscribers do ends with the door
 }
 
-// New returns a door.
-func New(o Options) *Door {
+// New returns a door. What its subscribers do ends with ctx.
+func New(ctx context.Context, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Door{
-		opts: o, hub: o.Hub, spaces: spaces{o.Public, o.Private}, metrics: o.Metrics.Door("mercure"),
-		nobody: auth.Identity{Anonymous: true},
+		opts: o, hub: o.Hub, spaces: spaces{o.Public, o.Private}, home: homeOf(o.Audience),
+		metrics: o.Metrics.Door("mercure"), ctx: ctx, nobody: auth.Identity{Anonymous: true},
 	}
 }
 
@@ -72,12 +76,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		d.metrics.Refused.Inc()
-		d.refuse(w, err)
+		d.refuse(w, r, err)
 	}
 }
 
 // refuse answers a request that was not done.
-func (d *Door) refuse(w http.ResponseWriter, err error) {
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	err = asRefused(err)
 	e, ok := errors.AsType[*refused](err)
 	if !ok {
 		if channel.Public(err).Code == channel.CodeInternal && !isMethod(err) {
@@ -89,16 +94,45 @@ func (d *Door) refuse(w http.ResponseWriter, err error) {
 		conversation.Refuse(w, err)
 		return
 	}
-	challenge := `Bearer resource_metadata="` + MetadataPath + `"`
+	challenge := `Bearer resource_metadata="` + origin(r) + MetadataPath + `"`
+	body := map[string]string{"error_description": e.why}
 	if e.code != "" {
 		challenge += `, error="` + e.code + `"`
+		body["error"] = e.code
 	}
 	h := w.Header()
 	h.Set("WWW-Authenticate", challenge)
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": e.code, "error_description": e.why})
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// asRefused returns an error as RFC 6750 says it, where it can be: who is kept
+// out, and whom the backend keeps out, is refused like a token that does not
+// allow it.
+func asRefused(err error) error {
+	if d, ok := errors.AsType[hub.Disconnect](err); ok {
+		switch code := d.Code; {
+		case code == hub.DisconnectInvalidToken.Code, code == hub.DisconnectExpired.Code:
+			return invalidToken(d.Reason)
+		case code < hub.DisconnectInvalidToken.Code, code >= 4000 && code < 4500:
+			return channel.ErrUnavailable.With(d.Reason)
+		}
+		return insufficient(d.Reason)
+	}
+	if e := channel.Public(err); e.Code == channel.CodePermissionDenied || conversation.OfBackend(e) && !e.Temporary {
+		return insufficient(e.Message)
+	}
+	return err
+}
+
+// origin is where a request says that the hub is.
+func origin(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func isMethod(err error) bool {
@@ -110,11 +144,7 @@ func isMethod(err error) bool {
 func (d *Door) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	resource := d.opts.Audience
 	if resource == "" {
-		scheme := "http://"
-		if r.TLS != nil {
-			scheme = "https://"
-		}
-		resource = scheme + r.Host + Path
+		resource = origin(r) + Path
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
@@ -165,7 +195,9 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), publishTimeout)
 	defer cancel()
-	id, err := d.send(ctx, u)
+	from := &author{door: d, who: b.who, request: r}
+	defer from.done()
+	id, err := d.send(ctx, u, from)
 	if err != nil {
 		return err
 	}
@@ -251,7 +283,7 @@ func checkFields(form url.Values) error {
 		if len(values) > 1 && name != "topic" {
 			return channel.ErrBadRequest.With("a field is there twice")
 		}
-		for _, v := range values {
+		for _, v := range append(values, name) {
 			if strings.ToValidUTF8(v, "") != v {
 				return channel.ErrBadRequest.With("a field is not valid UTF-8")
 			}
@@ -261,7 +293,7 @@ func checkFields(form url.Values) error {
 }
 
 // send publishes an update and returns its id, that of its first topic.
-func (d *Door) send(ctx context.Context, u *update) (string, error) {
+func (d *Door) send(ctx context.Context, u *update, from *author) (string, error) {
 	data, isText := payload(u.text)
 	if isText {
 		u.tags[tagText] = "1"
@@ -269,7 +301,7 @@ func (d *Door) send(ctx context.Context, u *update) (string, error) {
 	id := ""
 	for _, topic := range u.topics {
 		name := d.spaces.channel(topic, u.private)
-		ack, err := d.hub.Publish(ctx, &channel.PublishRequest{Channel: name, Data: data, Tags: u.tags, ID: u.id})
+		ack, err := from.publish(ctx, &channel.PublishRequest{Channel: name, Data: data, Tags: u.tags, ID: u.id})
 		if err != nil {
 			return "", err
 		}

@@ -1,6 +1,7 @@
 package mercure
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 
@@ -10,7 +11,12 @@ import (
 
 // Matches reports whether a matcher of a kind selects a topic.
 func Matches(kind, text, topic string) (bool, error) {
-	m, err := newMatcher(kind, text)
+	return MatchesAt("", kind, text, topic)
+}
+
+// MatchesAt is Matches at a hub with an identifier.
+func MatchesAt(audience, kind, text, topic string) (bool, error) {
+	m, err := newMatcher(kind, text, homeOf(audience))
 	if err != nil {
 		return false, err
 	}
@@ -47,7 +53,7 @@ func ReadClaims(raw []byte) bool {
 	var b bearer
 	old := b.readClaim(raw) == nil
 	b = bearer{}
-	_ = b.readDetails(&auth.Raw{Type: accessToken, Claims: map[string]json.RawMessage{}}, raw)
+	_ = b.readDetails(&auth.Raw{Type: accessToken, Claims: map[string]json.RawMessage{}}, raw, "")
 	return old
 }
 
@@ -57,6 +63,6 @@ func ReadForm(body string) bool {
 	if err != nil {
 		return false
 	}
-	_, err = New(Options{Public: "mercure", Private: "mercure-private"}).read(form, false)
+	_, err = New(context.Background(), Options{Public: "mercure", Private: "mercure-private"}).read(form, false)
 	return err == nil
 }

@@ -29,10 +29,12 @@ type matcher struct {
 	text string
 	// re is nil where the text itself is the topic, or everything.
 	re *regexp.Regexp
+	// read returns what of a topic re is about; nil for the topic as it is.
+	read func(topic string) (string, bool)
 }
 
-// newMatcher reads a matcher.
-func newMatcher(kind, text string) (*matcher, error) {
+// newMatcher reads a matcher of the hub at.
+func newMatcher(kind, text string, at home) (*matcher, error) {
 	m := &matcher{text: text}
 	if err := checkText(text); err != nil {
 		return nil, err
@@ -44,6 +46,9 @@ func newMatcher(kind, text string) (*matcher, error) {
 	var err error
 	switch {
 	case kind == kindPattern:
+		if text, m.read = at.pattern(text); len(text) > maxPattern+len(homeDir) {
+			return nil, channel.ErrBadRequest.With("the URL pattern is too long")
+		}
 		expression, err = pattern(text)
 	case kind == kindSelector && strings.ContainsRune(text, '{'):
 		expression, err = template(text)
@@ -83,10 +88,16 @@ func (m *matcher) exact() bool { return m.re == nil && m.text != everything }
 // matches reports whether a topic is selected.
 func (m *matcher) matches(topic string) bool {
 	switch {
-	case m.text == everything, m.text == topic:
+	case m.text == everything, m.text == topic && m.read == nil:
 		return true
 	case m.re == nil:
 		return false
+	}
+	if m.read != nil {
+		var ok bool
+		if topic, ok = m.read(topic); !ok {
+			return false
+		}
 	}
 	return m.re.MatchString(topic)
 }

@@ -67,6 +67,43 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
+// Relative topics and patterns are relative to the hub, where it is known where
+// that is; no request says where.
+func TestRelativeTopics(t *testing.T) {
+	const hub = "https://Hub.x/.well-known/mercure"
+	for _, c := range []struct {
+		at, pattern, topic string
+		want               bool
+	}{
+		{hub, "/books/:id", "https://hub.x/books/1", true},
+		{hub, "/books/:id", "https://HUB.x/books/1?a=b", true},
+		{hub, "/books/:id", "/books/1", true},
+		{hub, "/books/:id", "https://other.x/books/1", false},
+		{hub, "/books/:id", "https://hub.x.evil/books/1", false},
+		{hub, "/books/:id", "//hub.x/books/1", false},
+		{hub, "https://hub.x/books/:id", "/books/1", true},
+		{hub, "https://hub.x/books/:id", "/a/../books/1", true},
+		{hub, "https://hub.x/.well-known/:id", "1", true},
+		{hub, ":id", "1", true},
+		{hub, ":id", "https://hub.x/.well-known/1", true},
+		{hub, "https://other.x/books/:id", "/books/1", false},
+		{hub, "https://:host/books/:id", "/books/1", false}, // a host's label has no dots
+		{hub, "https://*/books/:id", "/books/1", true},
+		{"", "/books/:id", "/books/1", true},
+		{"", "/books/:id", "https://hub.x/books/1", false},
+		{"", "https://hub.x/books/:id", "/books/1", false},
+		{"", "https://*/books/:id", "/books/1", false},
+		{"urn:hub", "/books/:id", "https://hub.x/books/1", false},
+		{"", "https://E.x/:id", "https://e.X/1", true},
+		{"", "https://e.x/A", "https://e.x/a", false},
+		{"", "urn:isbn::n", "urn:isbn:1", true},
+	} {
+		if got, err := mercure.MatchesAt(c.at, mercure.Pattern, c.pattern, c.topic); err != nil || got != c.want {
+			t.Errorf("at %q %q, %q: %v, %v", c.at, c.pattern, c.topic, got, err)
+		}
+	}
+}
+
 // A pattern that is made to be slow is not.
 func TestPatternsAreLinear(t *testing.T) {
 	began := time.Now()

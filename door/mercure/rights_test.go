@@ -1,10 +1,14 @@
 package mercure_test
 
 import (
+	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 
 	"myelin/auth"
+	"myelin/door/mercure"
 )
 
 // The filter of a token holds for what was missed as for what comes.
@@ -37,7 +41,8 @@ func TestFilterOfTheTokenIsForReplays(t *testing.T) {
 
 // Who is kept out may not publish either, though that takes no session.
 func TestWhoIsKeptOutCannotPublish(t *testing.T) {
-	s := newStage(t, true)
+	var log logged
+	s := newStageWith(t, mercure.Options{Anonymous: true, Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
 	token := func(user, id string) string {
 		return jwt(t, "JWT", claims{"sub": user, "jti": id, "mercure": claims{"publish": []string{"*"}}})
 	}
@@ -59,4 +64,32 @@ func TestWhoIsKeptOutCannotPublish(t *testing.T) {
 			t.Errorf("%s: %d, want %d", user, got, want)
 		}
 	}
+	for user, want := range map[string]string{"ann": `error="insufficient_scope"`, "bob": `error="invalid_token"`} {
+		r := s.do(t, http.MethodGet, "?match=a", "", bearer(token(user, user)))
+		if got := r.Header.Get("WWW-Authenticate"); !strings.Contains(got, want) || r.StatusCode == http.StatusOK {
+			t.Errorf("%s: %s %s", user, r.Status, got)
+		}
+	}
+	// That is nothing to trouble an operator with.
+	if text := log.text(); text != "" {
+		t.Errorf("logged %s", text)
+	}
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logged) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }

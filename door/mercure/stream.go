@@ -57,13 +57,13 @@ func (d *Door) ask(r *http.Request, q url.Values) (*asked, error) {
 			if !selects {
 				break
 			}
-			m, err := newMatcher(kind, text)
+			m, err := newMatcher(kind, text, d.home)
 			if err != nil {
 				return nil, err
 			}
 			if m.exact() {
 				if err := d.spaces.check(text); err != nil {
-					return nil, err
+					return nil, channel.ErrBadRequest.With(channel.Public(err).Message)
 				}
 			}
 			a.matchers = append(a.matchers, m)
@@ -96,12 +96,14 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	b, err := d.identify(r, q)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case b.who == nil && !d.opts.Anonymous:
+	}
+	asks := b.who == nil && d.opts.Host.AsksConnect()
+	switch {
+	case b.who == nil && !asks && !d.opts.Anonymous:
 		return &refused{status: http.StatusUnauthorized, why: "this hub wants a token"}
-	case b.who == nil:
+	case b.who == nil && !asks:
 		b.who = &d.nobody
 	}
 	a, err := d.ask(r, q)
@@ -110,12 +112,14 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := pipe.New(pipeBytes, gauge.Of(r.Context()))
 	s := &stream{door: d, bearer: b, asked: a, resume: conversation.NewResumePoint(), exact: make(map[string]bool)}
-	s.session, err = d.hub.Open(hub.SessionOptions{Conn: out, Form: s, Private: true, Address: auth.AddressOf(r)})
+	s.session, err = d.hub.Open(hub.SessionOptions{Conn: out, Form: s, Private: true, Address: auth.AddressOf(r), About: d.opts.Host.AboutGuest("sse", "mercure", r)})
 	if err != nil {
 		return err
 	}
+	s.guest = d.opts.Host.Guest(s.session)
+	defer s.guest.Gone()
 	defer s.session.Close(hub.DisconnectConnectionClosed)
-	if err := s.session.Connect(b.who); err != nil {
+	if err := s.enter(asks); err != nil {
 		return err
 	}
 	ctx := r.Context()
@@ -125,7 +129,10 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request) error {
 		defer cancel()
 	}
 	whole, err := s.begin(ctx)
-	if err != nil {
+	switch {
+	case err != nil && b.who == &d.nobody && channel.Public(err).Code == channel.CodePermissionDenied:
+		return &refused{status: http.StatusUnauthorized, why: channel.Public(err).Message}
+	case err != nil:
 		return err
 	}
 	d.metrics.Opened.Inc()
@@ -169,9 +176,12 @@ func (c counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 type stream struct {
 	door    *Door
 	session *hub.Session
+	guest   *conversation.Guest
 	bearer  *bearer
 	asked   *asked
 	resume  *conversation.ResumePoint
+	// given is what the backend gives, whether asked for or not.
+	given map[string]auth.SubOptions
 	// exact is the channels that it is subscribed to by their names.
 	exact map[string]bool
 	// seen is the last updates with several topics, next the place of the next.
@@ -192,6 +202,13 @@ func (s *stream) begin(ctx context.Context) (whole bool, err error) {
 	}()
 	patterns := false
 	var starts []start
+	joined := func(name string, sn *hub.Subscription) {
+		s.exact[name] = true
+		subs, starts = append(subs, sn), append(starts, start{name, sn.Position})
+	}
+	if err := s.takeGiven(ctx, joined); err != nil {
+		return false, err
+	}
 	for _, m := range s.asked.matchers {
 		if !m.exact() {
 			patterns = true
@@ -206,8 +223,8 @@ func (s *stream) begin(ctx context.Context) (whole bool, err error) {
 			if err != nil {
 				return false, err
 			}
-			s.exact[name] = true
-			subs, starts = append(subs, sn), append(starts, start{name, sn.Position})
+			s.guest.Joined(name, sn)
+			joined(name, sn)
 		}
 	}
 	if patterns {

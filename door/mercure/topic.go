@@ -2,6 +2,8 @@ package mercure
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"strings"
 
 	"myelin/channel"
@@ -32,7 +34,7 @@ func (s spaces) check(topic string) error {
 	most := channel.MaxNameBytes - 1 - max(len(s.public), len(s.private))
 	switch {
 	case len(topic) > most:
-		return channel.ErrBadRequest.With(fmt.Sprintf("the topic has %d bytes, at most %d are allowed here", len(topic), most))
+		return channel.ErrTooLarge.With(fmt.Sprintf("the topic has %d bytes, at most %d are allowed here", len(topic), most))
 	case strings.ContainsRune(topic, '*'):
 		return channel.ErrBadRequest.With("a topic has no *, which is for matchers")
 	}
@@ -84,4 +86,92 @@ func clean(path string) string {
 		}
 	}
 	return "/" + strings.Join(out, "/")
+}
+
+// homeDir is what a relative reference without a slash in front is relative to.
+const homeDir = "/.well-known/"
+
+// home is where the hub is, scheme and host, by its configuration and never by
+// what a request says: what a token allows depends on it. It is empty where that
+// is not known, and then relative patterns are for relative topics only.
+type home string
+
+// homeOf returns what a hub's identifier says of where it is.
+func homeOf(audience string) home {
+	u, err := url.Parse(audience)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return home(lowerHost(u.Scheme + "://" + u.Host))
+}
+
+// schemed finds the scheme of an absolute IRI.
+var schemed = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.\-]*:`)
+
+// pattern returns a URL pattern as it is matched, and what of a topic it is
+// matched with. A relative one is about paths of the hub.
+func (at home) pattern(text string) (string, func(string) (string, bool)) {
+	scheme, _, absolute := strings.Cut(text, "://")
+	if absolute && !strings.ContainsAny(scheme, "/?#") || schemed.MatchString(text) {
+		return text, at.absolute
+	}
+	if !strings.HasPrefix(text, "/") {
+		text = homeDir + text
+	}
+	return text, at.relative
+}
+
+// absolute returns a topic as an absolute IRI.
+func (at home) absolute(topic string) (string, bool) {
+	if schemed.MatchString(topic) {
+		return lowerHost(topic), true
+	}
+	path, ok := pathOf(topic)
+	return string(at) + path, ok && at != ""
+}
+
+// relative returns a topic of the hub as a path, and what follows it.
+func (at home) relative(topic string) (string, bool) {
+	if !schemed.MatchString(topic) {
+		return pathOf(topic)
+	}
+	rest, ok := strings.CutPrefix(lowerHost(topic), string(at))
+	return rest, ok && at != "" && strings.HasPrefix(rest, "/")
+}
+
+// pathOf resolves a relative reference against that of the hub. One to another
+// host is none.
+func pathOf(topic string) (string, bool) {
+	if strings.HasPrefix(topic, "//") {
+		return "", false
+	}
+	end := strings.IndexAny(topic, "?#")
+	if end < 0 {
+		end = len(topic)
+	}
+	path, rest := topic[:end], topic[end:]
+	if !strings.HasPrefix(path, "/") {
+		path = homeDir + path
+	}
+	if strings.Contains(path, "/.") && path != "/" {
+		slash := strings.HasSuffix(path, "/")
+		if path = clean(path); slash && path != "/" {
+			path += "/"
+		}
+	}
+	return path + rest, true
+}
+
+// lowerHost returns an absolute IRI with its scheme and host in lower case, which
+// is what they are compared in.
+func lowerHost(topic string) string {
+	scheme, rest, ok := strings.Cut(topic, "://")
+	if !ok {
+		return topic
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	return strings.ToLower(scheme+"://"+rest[:end]) + rest[end:]
 }

@@ -14,7 +14,7 @@ import (
 func pattern(s string) (string, error) {
 	p := &patternReader{rest: s, stop: `[^/?#]`}
 	if scheme, _, absolute := strings.Cut(s, "://"); absolute && !strings.ContainsAny(scheme, "/?#") {
-		p.stop = `[^./?#]` // of the host, until its end
+		p.stop, p.host = `[^./?#]`, true // until its end
 	}
 	if err := p.read(0); err != nil {
 		return "", err
@@ -33,7 +33,9 @@ type patternReader struct {
 	rest string
 	out  strings.Builder
 	// stop is what a named group does not go beyond, by where it stands.
-	stop            string
+	stop string
+	// host: what stands there is a host's name, in which case means nothing.
+	host            bool
 	slashes         int
 	query, fragment bool
 }
@@ -87,8 +89,13 @@ func (p *patternReader) plain(c byte) {
 		p.fragment, p.stop = true, `.`
 	case '/':
 		if p.slashes++; p.slashes == 3 {
-			p.stop = `[^/?#]`
+			p.stop, p.host = `[^/?#]`, false
 		}
+	}
+	if p.host {
+		p.literal(strings.ToLower(p.rest[:1]))
+		p.rest = p.rest[1:]
+		return
 	}
 	p.literal(p.rest[:1])
 	p.rest = p.rest[1:]

@@ -46,7 +46,3 @@ const (
 	codeOther          = 4300
 	codeClientRejected = 4301
 )
-
-// leastBackendCode is the least code of an error that is the backend's own, see
-// package hook.
-const leastBackendCode = 400

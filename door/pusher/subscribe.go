@@ -9,6 +9,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/conversation"
 	"myelin/filter"
 	"myelin/hub"
 	"myelin/observe"
@@ -62,7 +63,7 @@ func (c *client) subscribe(m *message) error {
 		status = 500
 	case e.Temporary:
 		status = 503
-	case e.Code >= leastBackendCode:
+	case conversation.OfBackend(e):
 		kind, status = "AuthError", 403
 	}
 	c.session.Send(refusal(r.Channel, kind, e.Message, status))
