@@ -23,7 +23,7 @@ func (r *PublishRequest) Check(p *Policy) error {
 	}
 	switch {
 	case r.Op != OpPut && r.Op != OpDelete:
-		return ErrBadRequest.With("a state channel takes puts and deletes only")
+		return ErrBadRequest.With("a state channel holds entries by key: set and remove them (myelin.state.set in clients, state_set over HTTP) instead of publishing")
 	case r.Key == "":
 		return ErrBadRequest.With("the key is empty; a state channel needs one")
 	case len(r.Key) > MaxKeyBytes:

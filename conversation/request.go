@@ -232,8 +232,10 @@ func statusOfDisconnect(d hub.Disconnect) int {
 		return http.StatusUnauthorized
 	case d.Code < hub.DisconnectInvalidToken.Code:
 		return http.StatusServiceUnavailable
-	case d.Code == hub.DisconnectForceNoReconnect.Code:
+	case d.Code == hub.DisconnectForceNoReconnect.Code, d.Code == hub.DisconnectPermissionDenied.Code:
 		return http.StatusForbidden
+	case d.Code == hub.DisconnectConnectionLimit.Code:
+		return http.StatusTooManyRequests
 	}
 	return http.StatusBadRequest
 }

@@ -40,6 +40,9 @@ func TestErrorsWithoutAReply(t *testing.T) {
 		{hub.DisconnectConnectionClosed, 3000, 503},
 		{hub.DisconnectShutdown, 3001, 503},
 		{hub.DisconnectBadRequest, 3501, 400},
+		{hub.DisconnectForceNoReconnect, 3503, 403},
+		{hub.DisconnectConnectionLimit, 3504, 429},
+		{hub.DisconnectPermissionDenied, 3507, 403},
 	} {
 		if d := conversation.AsDisconnect(c.err); d.Code != c.disconnect || d.Reason == "" {
 			t.Errorf("%v: disconnect %v, want %d", c.err, d, c.disconnect)

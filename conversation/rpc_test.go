@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"myelin/channel"
 	"myelin/conversation/conversationtest"
 	"myelin/protocol"
 )
@@ -65,6 +66,33 @@ func TestRPCPublishIsIdempotent(t *testing.T) {
 		h := only(t, p.do(&command{Id: 2, History: &protocol.HistoryRequest{Channel: "log:a", Limit: -1}})).History
 		if got := len(h.GetPublications()); got != 3 {
 			t.Errorf("%d publications, want 3", got)
+		}
+	})
+}
+
+// An id is a user's own: nobody uses up those of another user or of the server.
+func TestRPCPublishIDsOfOthers(t *testing.T) {
+	stage(t, conversationtest.Options{}, func(t *testing.T, w *world) {
+		user := func(name string) *peer { return w.connected(t, conversationtest.Token(t, claims{"sub": name})) }
+		publish := func(p *peer) ack {
+			t.Helper()
+			got, code := call[ack](p, "myelin.publish", `{"channel":"log:a","data":1,"id":"order-7"}`)
+			if code != 0 {
+				t.Fatalf("error %d", code)
+			}
+			return got
+		}
+		for i, p := range []*peer{user("mallory"), user("ann"), w.connected(t, ""), user("1 ann")} {
+			if got := publish(p); got.Duplicate || got.Offset != uint64(i)+1 {
+				t.Errorf("user %d: %+v", i, got)
+			}
+		}
+		if got := publish(user("ann")); !got.Duplicate || got.Offset != 2 {
+			t.Errorf("a retry by another connection of the user: %+v", got)
+		}
+		r := &channel.PublishRequest{Channel: "log:a", Data: []byte("1"), ID: "order-7"}
+		if got, err := w.Hub.Publish(t.Context(), r); err != nil || got.Duplicate {
+			t.Errorf("the server's: %+v, %v", got, err)
 		}
 	})
 }

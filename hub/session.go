@@ -378,8 +378,8 @@ func (s *Session) may(verb auth.Verb, ns *Namespace, name string, viaToken bool)
 		"%s in namespace %q is for %s, or for a token with capability %q", verb, ns.Policy.Namespace, ns.Rules.For(verb), verb.Short()))
 }
 
-// Publish publishes to a channel in the session's name. id makes a retry
-// safe; empty means none. data must not be changed after.
+// Publish publishes to a channel in the session's name. r.ID makes a retry of the
+// same user safe; empty means none. r.Data must not be changed after.
 func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
 	ns, err := s.hub.Namespace(r.Channel)
 	if err != nil {
@@ -389,6 +389,9 @@ func (s *Session) Publish(ctx context.Context, r *channel.PublishRequest) (chann
 		return channel.Ack{}, errGated(ns)
 	}
 	if err := s.mayPublish(ctx, ns, r); err != nil {
+		return channel.Ack{}, err
+	}
+	if r.ID, err = s.ownID(r.ID); err != nil {
 		return channel.Ack{}, err
 	}
 	r.Info = s.speaker(r.Channel)

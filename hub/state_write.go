@@ -121,6 +121,9 @@ func (s *Session) SetEntry(ctx context.Context, r EntryRequest) (channel.Ack, er
 	if r.Leave {
 		return s.lease(ctx, ns, r)
 	}
+	if r.ID, err = s.ownID(r.ID); err != nil {
+		return channel.Ack{}, err
+	}
 	return s.hub.setEntry(ctx, ns, r, s)
 }
 

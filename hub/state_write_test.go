@@ -192,3 +192,26 @@ func (m *muted) Publish(ctx context.Context, r *channel.PublishRequest) (channel
 	}
 	return m.Engine.Publish(ctx, r)
 }
+
+// An id is a user's own: a retry is one change, and nobody uses up the ids of
+// others or of the server.
+func TestEntryIDsOfOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := stateStage(t, nil, nil)
+		r := hub.EntryRequest{Channel: "state:x", Key: "k", Data: []byte("1"), ID: "order-7"}
+		for i, set := range []func(context.Context, hub.EntryRequest) (channel.Ack, error){
+			s.connect("mallory").SetEntry, s.connect("ann").SetEntry, s.hub.SetEntry,
+		} {
+			for again := range 2 {
+				got, err := set(t.Context(), r)
+				if err != nil || got.Offset != uint64(i)+1 || got.Duplicate != (again == 1) {
+					t.Errorf("writer %d, again %d: %+v, %v", i, again, got, err)
+				}
+			}
+		}
+		r.ID = strings.Repeat("i", 129)
+		if _, err := s.connect("ann").SetEntry(t.Context(), r); !errors.Is(err, channel.ErrTooLarge) {
+			t.Errorf("a long id: %v", err)
+		}
+	})
+}
