@@ -55,6 +55,10 @@ func TestBansModel(t *testing.T) {
 				model[key] = b
 			}
 		}
+		bans.Remove(auth.BanUser, "root")
+		if bans.Put(auth.Ban{Kind: auth.BanUser, Value: "root", ExpiresAt: 1}) {
+			t.Fatal("something stands above what is configured")
+		}
 		if n := len(bans.List()); n != len(model)+1 {
 			t.Fatalf("%d are listed, want %d", n, len(model)+1)
 		}
@@ -86,7 +90,7 @@ func TestBansModel(t *testing.T) {
 				t.Fatalf("%s is banned: %v, of %v", a, got, model)
 			}
 		}
-		if _, got := bans.Identity(&auth.Identity{User: "root"}); !got {
+		if b, got := bans.Identity(&auth.Identity{User: "root"}); !got || !b.Configured {
 			t.Fatal("what is configured does not hold")
 		}
 	})

@@ -223,3 +223,22 @@ func TestKeyMatch(t *testing.T) {
 		}
 	}
 }
+
+// A right at everything is none at the channels of the server itself: those
+// have to be named.
+func TestTheServersOwnChannelsAreNamed(t *testing.T) {
+	can := func(match string, names ...string) bool {
+		id := &auth.Identity{Caps: []auth.Capability{{Channels: names, Match: match, Allow: []string{"sub"}}}}
+		return id.CanByName(auth.VerbSubscribe, "$lifecycle:events")
+	}
+	if can(auth.MatchWildcard, "**") || can(auth.MatchWildcard, "*:events") || can(auth.MatchExact, "news") {
+		t.Error("a right at everything lets in")
+	}
+	if !can(auth.MatchExact, "$lifecycle:events") || !can(auth.MatchWildcard, "$lifecycle:*") || !can(auth.MatchWildcard, "**", "$**") {
+		t.Error("who is named is not let in")
+	}
+	var nobody *auth.Identity
+	if nobody.CanByName(auth.VerbSubscribe, "$lifecycle:events") {
+		t.Error("nobody is let in")
+	}
+}

@@ -1,12 +1,15 @@
 package hook_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -168,7 +171,10 @@ func TestNoUsefulAnswer(t *testing.T) {
 		"500": func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "secret stack", http.StatusInternalServerError)
 		},
-		"404":        func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
+		"404": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"result":{}}`)
+		},
 		"garbage":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"empty":      func(w http.ResponseWriter, _ *http.Request) {},
 		"neither":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"ok":true}`) },
@@ -224,6 +230,19 @@ func TestNoUsefulAnswer(t *testing.T) {
 	}
 }
 
+// A renewal until a time that is over is a mistake of the backend's.
+func TestRenewalUntilThePast(t *testing.T) {
+	b := newBackend(t)
+	b.says(`{"result":{"expire_at":1}}`)
+	for _, allow := range []bool{false, true} {
+		r := newRig(t, hook.Options{Calls: calls(b, func(c *hook.Call) { c.Allow = allow })})
+		again, err := r.caller.AskRefresh(t.Context(), r.connect(t))
+		if (err == nil) != allow || allow && again.ExpiresAt <= time.Now().Unix() {
+			t.Errorf("%v: %+v, %v", allow, again, err)
+		}
+	}
+}
+
 // drip answers a byte at a time.
 func drip(w http.ResponseWriter, end <-chan struct{}) {
 	for {
@@ -239,58 +258,66 @@ func drip(w http.ResponseWriter, end <-chan struct{}) {
 	}
 }
 
+// inVirtualTime returns a caller whose one hook is served at a network of the
+// bubble.
+func inVirtualTime(t *testing.T, o hook.Options, answer http.HandlerFunc) *rig {
+	t.Helper()
+	ln := memnet.Listen(memnet.Options{})
+	srv := &http.Server{Handler: answer}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = srv.Serve(ln) })
+	t.Cleanup(func() {
+		_ = srv.Close()
+		serving.Wait()
+	})
+	o.Calls = map[string]hook.Call{hook.RPC: {URL: "http://app/rpc?key=s3cret", Timeout: time.Minute}}
+	o.Transport = &http.Transport{DialContext: ln.DialContext}
+	return newRig(t, o)
+}
+
 // A slow backend holds up no more than may wait, and the rest is decided at
 // once.
 func TestASlowBackendIsBounded(t *testing.T) {
-	const concurrency = 4
-	b := newBackend(t)
-	var under, most atomic.Int64
-	release := make(chan struct{})
-	// Closed once as many as may are at the backend at a time: what is let
-	// in is there only a moment after the last of the others was refused.
-	full := make(chan struct{})
-	closed := sync.OnceFunc(func() { close(full) })
-	b.does(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-		n := under.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
-		if n == concurrency {
-			closed()
-		}
-		<-release
-		under.Add(-1)
-		_, _ = io.WriteString(w, `{"result":{}}`)
-	})
-	r := newRig(t, hook.Options{Calls: calls(b, func(c *hook.Call) { c.Timeout = 30 * time.Second }), Concurrency: concurrency})
-	s := r.connect(t)
-	var all sync.WaitGroup
-	var refused atomic.Int64
-	for range hook.MaxCalls + 100 {
-		all.Go(func() {
-			if _, err := r.caller.AskRPC(t.Context(), s, "x", nil); err != nil {
-				if refused.Add(1) == 100 {
-					<-full
-					close(release)
-				}
-			}
+	synctest.Test(t, func(t *testing.T) {
+		const concurrency = 4
+		var under atomic.Int64
+		release := make(chan struct{})
+		r := inVirtualTime(t, hook.Options{Concurrency: concurrency}, func(w http.ResponseWriter, _ *http.Request) {
+			under.Add(1)
+			<-release
+			_, _ = io.WriteString(w, `{"result":{}}`)
 		})
-	}
-	all.Wait()
-	if refused.Load() != 100 || most.Load() != concurrency {
-		t.Errorf("%d were refused, %d were under way at a time", refused.Load(), most.Load())
-	}
-	if n := r.metrics.Limit("hook_calls").Value(); n != 100 {
-		t.Errorf("%d are counted", n)
-	}
+		s := r.connect(t)
+		var all sync.WaitGroup
+		var refused atomic.Int64
+		for range hook.MaxCalls + 100 {
+			all.Go(func() {
+				if _, err := r.caller.AskRPC(t.Context(), s, "x", nil); err != nil {
+					refused.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if refused.Load() != 100 || under.Load() != concurrency {
+			t.Errorf("%d were refused, %d are under way", refused.Load(), under.Load())
+		}
+		if n := r.metrics.Limit("hook_calls").Value(); n != 100 {
+			t.Errorf("%d are counted", n)
+		}
+		close(release)
+		all.Wait()
+		if refused.Load() != 100 || under.Load() != hook.MaxCalls {
+			t.Errorf("%d were refused, %d asked", refused.Load(), under.Load())
+		}
+	})
 }
 
 // After some failures in a row the backend is left alone; then one request
 // tries, and all may again once it does well.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ln := memnet.Listen(memnet.Options{})
 		var asked, good atomic.Int64
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		r := inVirtualTime(t, hook.Options{Failures: 3, Cooldown: 10 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			time.Sleep(time.Second)
 			if good.Load() == 0 {
@@ -298,15 +325,6 @@ func TestBreaker(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(w, `{"result":{}}`)
-		})}
-		var serving sync.WaitGroup
-		serving.Go(func() { _ = srv.Serve(ln) })
-		defer serving.Wait()
-		defer func() { _ = srv.Close() }()
-		r := newRig(t, hook.Options{
-			Calls:    map[string]hook.Call{hook.RPC: {URL: "http://app/rpc"}},
-			Failures: 3, Cooldown: 10 * time.Second,
-			Transport: &http.Transport{DialContext: ln.DialContext},
 		})
 		s := r.connect(t)
 		ask := func(n int) (ok int) {
@@ -345,6 +363,57 @@ func TestBreaker(t *testing.T) {
 		expect("closed", ask(50), 50, 50, 0)
 		if n := r.metrics.Hook(hook.RPC).Refused.Value(); n != 50+49+50+49 {
 			t.Errorf("%d were refused", n)
+		}
+	})
+}
+
+// A request that is given up says nothing of the backend: the next one tries.
+func TestGivenUpWhileHalfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var good atomic.Bool
+		r := inVirtualTime(t, hook.Options{Failures: 1, Cooldown: 10 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			if good.Load() {
+				_, _ = io.WriteString(w, `{"result":{}}`)
+			}
+		})
+		s := r.connect(t)
+		ask := func(ctx context.Context) error {
+			_, err := r.caller.AskRPC(ctx, s, "x", nil)
+			return err
+		}
+		if ask(t.Context()) == nil {
+			t.Error("no answer is an answer")
+		}
+		time.Sleep(11 * time.Second)
+		good.Store(true)
+		brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if ask(brief) == nil {
+			t.Error("who gave up has an answer")
+		}
+		if err := ask(t.Context()); err != nil {
+			t.Errorf("the next one: %v", err)
+		}
+	})
+}
+
+// What is in the URL of a backend may be a secret, and is not logged.
+func TestURLsStayOutOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := inVirtualTime(t, hook.Options{Failures: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		})
+		s := r.connect(t)
+		for range 2 {
+			_, err := r.caller.AskRPC(t.Context(), s, "x", nil)
+			if err == nil || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("got %v", err)
+			}
+		}
+		if text := log.String(); strings.Count(text, "level=") != 2 || strings.Contains(text, "s3cret") {
+			t.Errorf("logged:\n%s", text)
 		}
 	})
 }

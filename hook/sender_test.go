@@ -1,10 +1,12 @@
 package hook_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -196,9 +198,12 @@ func TestWebhook(t *testing.T) {
 func TestDeadLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t)
+		var log bytes.Buffer
 		p.answers(503, 0)
-		stop := p.send("n", func(o *hook.SenderOptions) { o.Alone, o.Webhook.Batch = true, 1 })
-		defer stop()
+		stop := p.send("n", func(o *hook.SenderOptions) {
+			o.Alone, o.Webhook.Batch, o.Webhook.URL = true, 1, "http://app/hook?key=s3cret"
+			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
 		p.tells(1000, users("connected", 1, 1)...)
 		time.Sleep(50 * time.Second)
 		p.tells(1000, users("connected", 2, 2)...)
@@ -215,6 +220,14 @@ func TestDeadLetters(t *testing.T) {
 		var l letter
 		if err != nil || len(r.Pubs) != 1 || json.Unmarshal(r.Pubs[0].Data, &l) != nil || l.Events[0].User != "1" || !strings.Contains(l.Reason, "503") {
 			t.Errorf("%+v, %v, %v", l, r.Pubs, err)
+		}
+		p.answers(200, time.Minute)
+		p.tells(1000, users("connected", 3, 3)...)
+		time.Sleep(30 * time.Second)
+		stop()
+		time.Sleep(time.Minute) // until the receiver has let go of all
+		if text := log.String(); !strings.Contains(text, "deadline") || strings.Contains(text, "s3cret") {
+			t.Errorf("logged:\n%s", text)
 		}
 	})
 }

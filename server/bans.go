@@ -106,9 +106,11 @@ func (s *Server) located(h http.Handler) http.Handler {
 		at := s.proxies.client(r)
 		path := r.URL.Path
 		own := strings.HasPrefix(path, api.Prefix) || path == "/api" || strings.HasPrefix(path, "/health/") || path == "/metrics"
-		if d, banned := s.hub.BannedAddress(at); banned && !own {
-			conversation.Refuse(w, d)
-			return
+		if !own {
+			if d, banned := s.hub.BannedAddress(at); banned {
+				conversation.Refuse(w, d)
+				return
+			}
 		}
 		h.ServeHTTP(w, r.WithContext(auth.WithAddress(r.Context(), at)))
 	})

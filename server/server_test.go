@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -109,6 +110,33 @@ func TestAPublicationGoesThroughTheWholeHouse(t *testing.T) {
 		t.Errorf("drain: %v", err)
 	}
 	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who is kept out by address gets nothing but what has a key of its own, and
+// what a probe asks.
+func TestABlockedAddressIsKeptOut(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	s, stop := start(t, load(t, true, "auth: {block: {addresses: [127.0.0.0/8]}}"))
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	<-s.Started()
+	base := "http://" + s.Addr().String()
+	refused := 0
+	for path, want := range map[string]int{
+		"/": http.StatusForbidden, "/connection/sse": http.StatusForbidden, "/emulation": http.StatusForbidden, "/consumer/ack": http.StatusForbidden,
+		"/health/live": http.StatusOK, "/health/ready": http.StatusOK, "/metrics": http.StatusOK, "/api/explain?channel=x&offset=1": http.StatusOK,
+	} {
+		if status, body := get(t, base+path); status != want {
+			t.Errorf("%s: status %d, want %d: %s", path, status, want, body)
+		} else if want == http.StatusForbidden {
+			refused++
+		}
+	}
+	if _, metrics := get(t, base+"/metrics"); !strings.Contains(metrics, fmt.Sprintf("myelin_limit_hits_total{limit=\"banned\"} %d\n", refused)) {
+		t.Errorf("%d were refused, and not as many are counted", refused)
+	}
+	if err := stop(); err != nil {
 		t.Error(err)
 	}
 }

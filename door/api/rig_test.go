@@ -19,6 +19,7 @@ import (
 	"myelin/door/api"
 	"myelin/engine/memory"
 	"myelin/hub"
+	"myelin/internal/rate"
 	"myelin/observe"
 )
 
@@ -42,6 +43,7 @@ func namespaces() map[string]*hub.Namespace {
 			Presence: true, JoinLeave: true, Recover: true,
 		},
 		"plain": {Policy: &channel.Policy{Namespace: "plain"}},
+		"paced": {Policy: &channel.Policy{Namespace: "paced"}, Rates: hub.Rates{Channel: rate.PerSecond(1)}},
 		"state": {Policy: &channel.Policy{Namespace: "state", Kind: channel.KindState, HistorySize: 5}, Recover: true},
 		hub.RevokedNamespace: {
 			Policy: &channel.Policy{Namespace: hub.RevokedNamespace, Kind: channel.KindState, HistorySize: 10}, Recover: true, System: true,
