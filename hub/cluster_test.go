@@ -19,7 +19,7 @@ import (
 
 // town is the nodes of a cluster, in a bubble.
 type town struct {
-	t      *testing.T
+	t      testing.TB
 	net    *channeltest.Network
 	change func(o *hub.Options)
 	engine func(id string) channel.Engine
@@ -34,7 +34,7 @@ type node struct {
 
 // newTown returns a cluster of nodes. Each has an engine of its own unless
 // engine says otherwise.
-func newTown(t *testing.T, change func(o *hub.Options), engine func(id string) channel.Engine, ids ...string) *town {
+func newTown(t testing.TB, change func(o *hub.Options), engine func(id string) channel.Engine, ids ...string) *town {
 	w := &town{t: t, net: channeltest.NewNetwork(), change: change, engine: engine, nodes: make(map[string]*node)}
 	for _, id := range ids {
 		w.start(id)

@@ -3,16 +3,11 @@ package hub_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"myelin/channel"
 	"myelin/engine/memory"
@@ -178,103 +173,4 @@ func TestLastValueFirst(t *testing.T) {
 			t.Errorf("without history: %v", err)
 		}
 	})
-}
-
-// Conflation against a model: clients of any rate come, go, lose their
-// connection and recover, while keys change. Whoever listens ends with the
-// newest of each key that changed since it came, hears nothing twice and
-// nothing out of order, and no key more often than its rate allows.
-func TestConflationModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		synctest.Test(t, func(t *testing.T) { conflationModel(t, rt) })
-	})
-}
-
-// follower is a client in the model, and what it knows.
-type follower struct {
-	*client
-	rate  float64
-	at    channel.Position
-	knows map[string]string
-}
-
-// take notes what has come.
-func (f *follower) take(rt *rapid.T) {
-	for _, line := range f.lines() {
-		w := strings.SplitN(line, " ", 6)
-		if w[0] != "pub" {
-			continue
-		}
-		offset, err := strconv.ParseUint(w[3], 10, 64)
-		if err != nil || offset <= f.at.Offset {
-			rt.Fatalf("%q came at %d", line, f.at.Offset)
-		}
-		f.at.Offset = offset
-		key, _, _ := strings.Cut(w[5], "=")
-		f.knows[key] = w[5]
-	}
-}
-
-func conflationModel(t *testing.T, rt *rapid.T) {
-	s := newStage(t, nil, states)
-	defer s.takeDown()
-	truth := map[string]string{}
-	var all []*follower
-	n := 0
-	enter := func(f *follower) {
-		f.client = s.connect("")
-		sn, err := f.Subscribe(context.Background(), hub.SubscribeRequest{
-			Channel: "state:x", Rate: f.rate, Recover: f.at.Epoch != "", Since: f.at,
-		})
-		if err != nil {
-			rt.Fatal(err)
-		}
-		switch {
-		case f.at.Epoch == "":
-			f.at = sn.Position
-			maps.Copy(f.knows, truth) // as a snapshot would say
-		case !sn.Recovered:
-			rt.Fatal("not recovered")
-		}
-		if sn.Whole {
-			sn.Live(nil)
-			return
-		}
-		sn.Live(replyTo("state:x", sn))
-	}
-	for range rapid.IntRange(1, 60).Draw(rt, "steps") {
-		switch what := rapid.IntRange(0, 9).Draw(rt, "what"); {
-		case what == 0 && len(all) < 4:
-			f := &follower{knows: map[string]string{}, rate: rapid.SampledFrom([]float64{0, 1, 10, 100}).Draw(rt, "rate")}
-			all = append(all, f)
-			enter(f)
-		case what == 1 && len(all) > 0:
-			f := all[rapid.IntRange(0, len(all)-1).Draw(rt, "who")]
-			f.cut()
-			s.settle()
-			f.take(rt)
-			f.Close(hub.DisconnectConnectionClosed)
-			enter(f)
-		case what <= 3:
-			wait(time.Duration(rapid.IntRange(0, 300).Draw(rt, "ms")) * time.Millisecond)
-		default:
-			key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "key")
-			n++
-			truth[key] = fmt.Sprintf("%s=%d", key, n)
-			s.put("state:x", key, truth[key])
-		}
-		s.settle()
-		for _, f := range all {
-			f.take(rt)
-		}
-	}
-	wait(1100 * time.Millisecond)
-	for i, f := range all {
-		f.take(rt)
-		for k, v := range truth {
-			if f.knows[k] != v {
-				rt.Fatalf("follower %d of rate %v knows %q, it is %q", i, f.rate, f.knows[k], v)
-			}
-		}
-	}
 }

@@ -1,7 +1,6 @@
 package hub_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"myelin/auth"
 	"myelin/hub"
@@ -134,99 +131,6 @@ func TestComingAndGoingIsConflated(t *testing.T) {
 			t.Errorf("%d lines, and then %v", len(lines), here)
 		}
 	})
-}
-
-// TestPresenceIsTheTruth is the model: whatever clients do on three nodes, the
-// answer about who is there is the truth on each, by connection and by user,
-// and whoever adds up what he was told comes to the same.
-func TestPresenceIsTheTruth(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(rapid.Uint32(), 5, 120).Draw(rt, "steps")
-		rate := rapid.SampledFrom([]int{5, 50, 1000}).Draw(rt, "rate")
-		bubble(t, func(t *testing.T) { presenceModel(t, steps, rate) })
-		if t.Failed() {
-			rt.FailNow()
-		}
-	})
-}
-
-func presenceModel(t *testing.T, steps []uint32, rate int) {
-	ids := []string{"a", "b", "c"}
-	w := newTown(t, func(o *hub.Options) { o.Namespaces["room"].JoinLeaveRate = rate }, nil, ids...)
-	watchers := make(map[string]*client)
-	for _, id := range ids {
-		c := w.nodes[id].connectAs(&auth.Identity{User: "watcher"}, nil)
-		if err := c.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true, Users: true}); err != nil {
-			t.Fatal(err)
-		}
-		watchers[id] = c
-	}
-	var here []*client
-	users := make(map[*client]string)
-	for _, step := range steps {
-		what, which := step%8, int(step>>3)
-		switch {
-		case what < 4 || len(here) == 0:
-			user := fmt.Sprint("u", which%5)
-			c := w.nodes[ids[which%3]].in(user, "room:x", false)
-			here, users[c] = append(here, c), user
-		case what < 6:
-			i := which % len(here)
-			here[i].Close(hub.DisconnectConnectionClosed)
-			here = slices.Delete(here, i, i+1)
-		case what == 6:
-			i := which % len(here)
-			if _, err := w.nodes["a"].hub.Disconnect(context.Background(), hub.Target{Client: here[i].ID()}, hub.DisconnectForceReconnect, nil); err != nil {
-				t.Fatal(err)
-			}
-			here = slices.Delete(here, i, i+1)
-		default:
-			wait(time.Duration(which%300) * time.Millisecond)
-		}
-	}
-	wait(30 * time.Second)
-	all, byUser := []string{"watcher", "watcher", "watcher"}, map[string]int{"watcher": 3}
-	for _, c := range here {
-		all = append(all, users[c])
-		byUser[users[c]]++
-	}
-	w.everywhere("room:x", all...)
-	for _, id := range ids {
-		got := make(map[string]int)
-		present, err := w.nodes[id].hub.PresenceUsers("room:x")
-		for _, u := range present {
-			got[u.User] = u.Clients
-		}
-		if err != nil || !maps.Equal(got, byUser) {
-			t.Errorf("node %s: users %v, %v, want %v", id, got, err, byUser)
-		}
-		clients, told := make(map[string]int), make(map[string]int)
-		for _, l := range watchers[id].comings() {
-			f := strings.Fields(l)
-			switch f[0] {
-			case "join":
-				clients[f[1]]++
-			case "leave":
-				clients[f[1]]--
-			case "user-join":
-				told[f[1]]++
-			default:
-				told[f[1]]--
-			}
-		}
-		for user, n := range byUser {
-			if user != "watcher" && (clients[user] != n || told[user] != 1) {
-				t.Errorf("node %s was told that %s is there %d times, %d as a user, want %d", id, user, clients[user], told[user], n)
-			}
-			delete(clients, user)
-			delete(told, user)
-		}
-		for user, n := range clients {
-			if n != 0 || told[user] != 0 {
-				t.Errorf("node %s was told that %s is there %d times, %d as a user", id, user, n, told[user])
-			}
-		}
-	}
 }
 
 // Who is gone without a word is present for as long as it may take to answer a

@@ -97,7 +97,7 @@ test('pages, while others write', async () => {
   const first = new Mirror(w.newMapSubscription(ch));
   await first.sub.ready(5000);
   for (let i = 0; i < 900; i++) first.sub.publish(`k${i}`, i);
-  await until('all are there', () => first.entries.size === 900);
+  await until('all are there', () => first.entries.size === 900, 30000);
   let busy = true;
   const writing = (async () => {
     for (let i = 0; busy; i++) {
