@@ -3,6 +3,7 @@ package config
 // Consumers bounds how many consumers there are.
 type Consumers struct {
 	Max        int `yaml:"max" default:"10000" min:"1" max:"100000" doc:"Consumers in all. A new one beyond is refused with error 106."`
+	PerUser    int `yaml:"per_user" default:"1000" min:"1" max:"100000" doc:"Consumers that clients of one user may make; all anonymous clients are one user. A new one beyond is refused with error 106."`
 	PerChannel int `yaml:"per_channel" default:"100" min:"1" max:"10000" doc:"Consumers of one channel. A new one beyond is refused with error 106."`
 }
 

@@ -107,6 +107,11 @@ func (m *Manager) checkLetters(set *Settings, source string) error {
 // Create makes a consumer, or gives one that is there other settings; where it
 // begins is of no matter then.
 func (m *Manager) Create(ctx context.Context, name, source string, set Settings, from Start) (*Info, error) {
+	return m.create(ctx, name, source, set, from, nil)
+}
+
+// create is Create for a client of a user, or, with nil, for the server's side.
+func (m *Manager) create(ctx context.Context, name, source string, set Settings, from Start, by *string) (*Info, error) {
 	if err := m.usable(); err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func (m *Manager) Create(ctx context.Context, name, source string, set Settings,
 		return nil, err
 	}
 	if _, _, err := m.registry.read(ctx, full); errors.Is(err, channel.ErrUnknownChannel) {
-		err = m.make(ctx, full, source, ns, set, from)
+		err = m.make(ctx, full, source, ns, set, from, by)
 		if err != nil && !errors.Is(err, channel.ErrConflict) {
 			return nil, err
 		}
@@ -138,8 +143,8 @@ func (m *Manager) Create(ctx context.Context, name, source string, set Settings,
 }
 
 // make writes the first record of a consumer.
-func (m *Manager) make(ctx context.Context, full, source string, ns *hub.Namespace, set Settings, from Start) error {
-	if err := m.hasRoom(ctx, source); err != nil {
+func (m *Manager) make(ctx context.Context, full, source string, ns *hub.Namespace, set Settings, from Start, by *string) error {
+	if err := m.reserve(ctx, source, by); err != nil {
 		return err
 	}
 	at, err := m.place(ctx, source, ns, from)
@@ -152,34 +157,11 @@ func (m *Manager) make(ctx context.Context, full, source string, ns *hub.Namespa
 	}
 	// The index first: one that is listed and not there is nothing, one that is
 	// there and not listed would be forgotten by the next node.
-	if err := m.registry.list(ctx, full); err != nil {
+	if err := m.registry.list(ctx, full, listed{By: by}); err != nil {
 		return err
 	}
 	_, err = m.registry.write(ctx, full, "", rec, 0)
 	return err
-}
-
-// hasRoom refuses more consumers than there may be.
-func (m *Manager) hasRoom(ctx context.Context, source string) error {
-	names, err := m.registry.all(ctx)
-	if err != nil {
-		return err
-	}
-	here := 0
-	for _, full := range names {
-		if _, of, err := parse(full); err == nil && of == source {
-			here++
-		}
-	}
-	switch {
-	case len(names) >= m.limits.Consumers:
-		m.metrics.Limit(observe.LimitConsumers).Inc()
-		return channel.ErrLimitExceeded.With(fmt.Sprintf("there may be %d consumers (consumers.max)", m.limits.Consumers))
-	case here >= m.limits.PerChannel:
-		m.metrics.Limit(observe.LimitConsumers).Inc()
-		return channel.ErrLimitExceeded.With(fmt.Sprintf("a channel may have %d consumers (consumers.per_channel)", m.limits.PerChannel))
-	}
-	return nil
 }
 
 // place returns the position that a start means.
@@ -279,6 +261,7 @@ func (m *Manager) Delete(ctx context.Context, name, source string) error {
 		return err
 	}
 	_, err = m.call(ctx, &request{Do: doDelete, Full: full})
+	m.census.gone.Store(true)
 	return err
 }
 
@@ -319,17 +302,19 @@ func (m *Manager) Enter(ctx context.Context, s *hub.Session, full string, grante
 	if err != nil {
 		return err
 	}
+	var by *string // what the server grants is no client's
 	if !granted {
 		if _, err := m.admit(s, name, source); err != nil {
 			return err
 		}
+		by = &s.Identity().User
 	}
 	if err := m.usable(); err != nil {
 		return err
 	}
 	if _, _, err = m.find(ctx, full); errors.Is(err, channel.ErrUnknownChannel) {
 		rules := m.opts.Rules[channel.Namespace(source)]
-		_, err = m.Create(ctx, name, source, rules.Settings, Start{At: rules.start()})
+		_, err = m.create(ctx, name, source, rules.Settings, Start{At: rules.start()}, by)
 	}
 	return err
 }

@@ -37,6 +37,9 @@ type Limits struct {
 	Consumers int
 	// PerChannel is how many one channel may have, 100.
 	PerChannel int
+	// PerUser is how many the clients of one user may make, 1,000. All anonymous
+	// clients are one user.
+	PerUser int
 }
 
 // Options is what a Manager is made of. Policy is required.
@@ -63,6 +66,7 @@ type Manager struct {
 	// self is this run of this node.
 	self   owner
 	writes atomic.Uint64
+	census census
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -95,6 +99,10 @@ func New(o Options) *Manager {
 	if m.limits.PerChannel <= 0 {
 		m.limits.PerChannel = 100
 	}
+	if m.limits.PerUser <= 0 {
+		m.limits.PerUser = 1000
+	}
+	m.census.turn = make(chan struct{}, 1)
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.mu.workers = make(map[string]*worker)
 	m.mu.opening = make(map[string]chan struct{})

@@ -80,9 +80,13 @@ func (r *registry) write(ctx context.Context, full, id string, rec []byte, expec
 }
 
 // list notes a consumer in the index.
-func (r *registry) list(ctx context.Context, full string) error {
-	_, err := r.engine.Publish(ctx, &channel.PublishRequest{
-		Channel: index, Policy: r.policy, Op: channel.OpPut, Key: full, Data: []byte("{}"),
+func (r *registry) list(ctx context.Context, full string, l listed) error {
+	data, err := json.Marshal(l)
+	if err != nil {
+		return channel.ErrInternal.Wrap(err)
+	}
+	_, err = r.engine.Publish(ctx, &channel.PublishRequest{
+		Channel: index, Policy: r.policy, Op: channel.OpPut, Key: full, Data: data,
 	})
 	return err
 }
@@ -99,22 +103,9 @@ func (r *registry) remove(ctx context.Context, full string) error {
 }
 
 // all returns the channels of all consumers, in order.
-func (r *registry) all(ctx context.Context) ([]string, error) {
-	var out []string
-	for cursor := ""; ; {
-		page, err := r.engine.Snapshot(ctx, &channel.SnapshotRequest{Channel: index, Policy: r.policy, Cursor: cursor})
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range page.Items {
-			if p.Key != secretKey {
-				out = append(out, p.Key)
-			}
-		}
-		if cursor = page.Next; cursor == "" {
-			return out, nil
-		}
-	}
+func (r *registry) all(ctx context.Context) (out []string, err error) {
+	err = r.each(ctx, func(full string, _ listed) { out = append(out, full) })
+	return out, err
 }
 
 // secret returns what tokens are signed with, and makes it the first time.

@@ -161,7 +161,7 @@ func (m *Manager) rpcCreate(ctx context.Context, s *hub.Session, b []byte) (any,
 	if r.Start == "" {
 		r.Start = rules.start()
 	}
-	return m.Create(ctx, r.Consumer, r.Channel, set, Start{At: r.Start})
+	return m.create(ctx, r.Consumer, r.Channel, set, Start{At: r.Start}, &s.Identity().User)
 }
 
 func (m *Manager) rpcInfo(ctx context.Context, s *hub.Session, b []byte) (any, error) {

@@ -24,7 +24,7 @@ func (s *Server) addConsumers() {
 		Policy: &channel.Policy{
 			Namespace: consumer.StateNamespace, Kind: channel.KindState, Durability: s.safest(), HistorySize: 1, MetaTTL: consumerMetaTTL,
 		},
-		Rules: rules, Limits: consumer.Limits{Consumers: c.Max, PerChannel: c.PerChannel}, Metrics: s.metrics, Logger: s.log,
+		Rules: rules, Limits: consumer.Limits{Consumers: c.Max, PerChannel: c.PerChannel, PerUser: c.PerUser}, Metrics: s.metrics, Logger: s.log,
 	})
 	s.spaces[consumer.Namespace] = &hub.Namespace{
 		Policy: &channel.Policy{Namespace: consumer.Namespace}, Gate: s.consumers, System: true, PositionCheck: -1,
