@@ -252,6 +252,9 @@ func newSub(s *Session, ns *Namespace, r *SubscribeRequest) *sub {
 	if id := s.Identity(); id != nil {
 		sb.user = id.User
 	}
+	if sb.as != "" {
+		sb.user = sb.as
+	}
 	if sb.present || sb.announced {
 		sb.info = s.info(o.Info)
 		if sb.as != "" {

@@ -7,8 +7,10 @@ const (
 	// room for.
 	LimitClientEvents    = "client_events"
 	LimitPresenceMembers = "presence_members"
+	// LimitWatchlist counts watchlists of Pusher users that were too long.
+	LimitWatchlist = "watchlist"
 	// LimitTopics counts Mercure requests with more or longer topics than may be.
 	LimitTopics = "topics"
 
-	doorLimitNames = LimitClientEvents + ", " + LimitPresenceMembers + ", " + LimitTopics
+	doorLimitNames = LimitClientEvents + ", " + LimitPresenceMembers + ", " + LimitWatchlist + ", " + LimitTopics
 )

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"myelin/channel"
 	"myelin/conversation"
@@ -163,8 +164,8 @@ func (d *Door) publish(ctx context.Context, e *event) error {
 }
 
 func read(body []byte, v any) error {
-	if err := json.Unmarshal(body, v); err != nil {
-		return channel.ErrBadRequest.With("the body is not the JSON it should be")
+	if !utf8.Valid(body) || json.Unmarshal(body, v) != nil {
+		return channel.ErrBadRequest.With("the body is not the JSON it should be, in UTF-8")
 	}
 	return nil
 }
@@ -304,7 +305,8 @@ func (d *Door) channels(ctx context.Context, r *http.Request, _ []byte) (any, er
 		}
 		for of := range found {
 			n, ok := d.spaces.name(of)
-			if !ok || len(all) == maxListed {
+			// Those of users are occupied by who watches them, too.
+			if !ok || n.user() != "" || len(all) == maxListed {
 				continue
 			}
 			about := map[string]any{}

@@ -41,6 +41,8 @@ type client struct {
 type user struct {
 	ID   string          `json:"id"`
 	Info json.RawMessage `json:"user_info"`
+	// Watchlist is whom the user wants to see come and go.
+	Watchlist []string `json:"watchlist"`
 }
 
 func newClient(d *Door) *client {
@@ -156,7 +158,7 @@ func (c *client) signIn(m *message) error {
 	c.mu.user = u
 	c.mu.Unlock()
 	c.session.Send(system("pusher:signin_success", "", map[string]string{"user_data": r.Data}))
-	return nil
+	return c.watch(u.ID, u.Watchlist)
 }
 
 // trigger publishes an event of the client's.
@@ -171,8 +173,8 @@ func (c *client) trigger(m *message) error {
 		return err
 	case len(m.Event) > maxName:
 		return rejected("the name of the event has more than 200 bytes")
-	case !n.private():
-		return rejected("client events are for private and presence channels")
+	case !n.private() || n.encrypted():
+		return rejected("client events are for private and presence channels, and not for encrypted ones")
 	case !c.subscribed(c.door.spaces.channel(n)):
 		return rejected("subscribe to the channel first")
 	case !c.admit():
@@ -223,6 +225,9 @@ func (c *client) AppendEvent(dst []byte, e *hub.Event) []byte {
 	n, ok := c.door.spaces.name(e.Channel)
 	if !ok {
 		return dst
+	}
+	if id := n.user(); id != "" && c.watches(id) {
+		return c.appendWatched(dst, id, e)
 	}
 	switch e.Kind {
 	case hub.EventPublication:

@@ -29,6 +29,13 @@
 // cannot say what it has, so nothing is replayed, but for the last event of a
 // cache channel.
 //
+// Where the user's backend says who connects it is asked before the client is
+// told that it is connected. Channels that it gives are there from the start,
+// but for presence channels, whose members the client would not know.
+//
+// A user is online, to who watches him, while a connection of his is in his own
+// channel.
+//
 // A member is added with the first of his connections and removed with the
 // last, on all nodes; nobody hears of himself. Anonymous clients of other doors
 // are no members.

@@ -100,7 +100,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 		code, text = codeNoApp, "there is no application with this key"
 	case q.Get("protocol") == "":
 		code, text = codeNoVersion, "no protocol version was given"
-	case err != nil || version < 5 || version > 7:
+	case err != nil:
+		code, text = codeBadVersion, "the protocol version is no number"
+	case version < 5 || version > 7:
 		code, text = codeUnsupported, "this server speaks version 7 of the protocol"
 	}
 	from := d.arrivalOf(r, q)

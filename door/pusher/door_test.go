@@ -243,7 +243,7 @@ func TestSubscribing(t *testing.T) {
 func TestWhoMayConnect(t *testing.T) {
 	s := newStage(t, hub.Limits{})
 	for path, code := range map[string]int{
-		"/app/other?protocol=7": 4001, "/app/" + key: 4008, "/app/" + key + "?protocol=8": 4007, "/app/" + key + "?protocol=x": 4007,
+		"/app/other?protocol=7": 4001, "/app/" + key: 4008, "/app/" + key + "?protocol=8": 4007, "/app/" + key + "?protocol=x": 4006,
 	} {
 		p := s.dial(t, path)
 		p.wants("pusher:error")

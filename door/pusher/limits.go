@@ -13,6 +13,8 @@ const (
 	// maxMembers is how many members of a channel a connection remembers, where
 	// more come by other doors than pusher.presence_members lets in here.
 	maxMembers = 10_000
+	// maxWatched is how many users a watchlist has.
+	maxWatched = 100
 	// maxListed is how many channels an answer lists.
 	maxListed = 1000
 	// maxSlack is what a message may hold beside its data.
@@ -37,6 +39,7 @@ const (
 // that it may come back at once. Codes of pusher:error go on from there.
 const (
 	codeNoApp          = 4001
+	codeBadVersion     = 4006
 	codeUnsupported    = 4007
 	codeNoVersion      = 4008
 	codeUnauthorized   = 4009

@@ -52,6 +52,8 @@ func (n name) private() bool {
 	return strings.HasPrefix(string(n), "private-") || n.presence()
 }
 
+func (n name) encrypted() bool { return strings.HasPrefix(string(n), "private-"+encrypted) }
+
 // cache reports whether a subscriber gets the last event to begin with.
 func (n name) cache() bool {
 	rest := strings.TrimPrefix(string(n), "presence-")

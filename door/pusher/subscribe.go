@@ -120,6 +120,7 @@ func (c *client) grant(r *subscribing, req *hub.SubscribeRequest) error {
 			return channel.ErrPermissionDenied.With("the channel is for the user who signed in")
 		}
 		req.Grant = &auth.Grant{Channel: req.Channel, SubOptions: auth.SubOptions{Override: hidden()}}
+		c.online(req, id)
 		return nil
 	}
 	if !r.Channel.private() {

@@ -24,6 +24,7 @@ hooks:
   refresh: {url: "http://127.0.0.1:${app}/refresh"}
   subscribe: {url: "http://127.0.0.1:${app}/subscribe"}
   publish: {url: "http://127.0.0.1:${app}/publish"}
+lifecycle: {events: [subscribed, unsubscribed]}
 pusher: {app_id: "${APP.id}", key: ${APP.key}, secret: ${APP.secret}}
 mercure: {enabled: true}
 namespaces:
@@ -146,6 +147,21 @@ test('pusher-js: a connection that the application does not prolong ends, and co
   await until('connected', () => c.connection.state === 'connected');
   await until('came back', () => times === 2 && c.connection.state === 'connected', 10000);
   assert.equal(hooks('refresh').length, 1);
+});
+
+test('the lifecycle tells of members of presence channels', async () => {
+  answers = {};
+  const c = client();
+  const room = c.subscribe('presence-lounge');
+  await once(room, 'pusher:subscription_succeeded');
+  c.unsubscribe('presence-lounge');
+  let told = [];
+  for (let n = 0; n < 50 && told.length < 2; n++) {
+    await new Promise((r) => { setTimeout(r, 100); });
+    const { publications } = await server.api('history', { channel: '$lifecycle:events', limit: 1000 });
+    told = publications.flatMap((p) => p.data.events).filter((e) => e.channel === 'pusher-private:presence-lounge');
+  }
+  assert.deepEqual(told.map((e) => [e.event, e.user]), [['subscribed', 'ann'], ['unsubscribed', 'ann']]);
 });
 
 /** listen opens an EventSource with a cookie; it is open, or failed, when it returns. */

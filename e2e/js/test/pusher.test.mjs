@@ -205,6 +205,60 @@ test('cache channels begin with the last event', async () => {
   assert.deepEqual(await wait(late, 'goal'), { n: 2 });
 });
 
+test('encrypted channels: only those with the key can read, and none can speak', async () => {
+  const secret = new PusherServer({
+    appId: APP.id, key: APP.key, secret: APP.secret, host: '127.0.0.1', port: `${server.port}`, useTLS: false,
+    encryptionMasterKeyBase64: Buffer.alloc(32, 7).toString('base64'),
+  });
+  const c = new Pusher(APP.key, {
+    ...options('ann'),
+    channelAuthorization: { customHandler: ({ socketId, channelName }, done) => done(null, secret.authorizeChannel(socketId, channelName)) },
+  });
+  clients.push(c);
+  const got = heard(await join(c, 'private-encrypted-notes'));
+  await secret.trigger('private-encrypted-notes', 'note', { text: 'hush' });
+  await until('note', () => got.length === 1);
+  assert.deepEqual(got, [['note', { text: 'hush' }]]);
+  const kept = await server.api('history', { channel: 'pusher-private:private-encrypted-notes', limit: 1 });
+  assert.deepEqual(Object.keys(kept.publications[0].data).sort(), ['ciphertext', 'nonce']);
+  const errors = [];
+  c.connection.bind('error', (e) => errors.push(e.data?.code ?? e.error?.data?.code));
+  c.send_event('client-x', {}, 'private-encrypted-notes');
+  await until('refused', () => errors.length === 1);
+  assert.deepEqual(errors, [4301]);
+});
+
+test('a watchlist tells which users are online', async () => {
+  const watcher = await connect('wanda');
+  watcher.config.userAuthenticator = ({ socketId }, done) => done(null, app.authenticateUser(socketId, { id: 'wanda', watchlist: ['xeno', 'yuri'] }));
+  const told = [];
+  watcher.user.watchlist.bind('online', (e) => told.push(['online', e.user_ids]));
+  watcher.user.watchlist.bind('offline', (e) => told.push(['offline', e.user_ids]));
+  const signed = async (name) => {
+    const c = await connect(name);
+    c.signin();
+    await until('signed in', () => c.user.serverToUserChannel?.subscribed);
+    return c;
+  };
+  const xeno = await signed('xeno');
+  watcher.signin();
+  await until('xeno', () => told.length === 1);
+  const yuri = await signed('yuri');
+  await until('yuri', () => told.length === 2);
+  xeno.disconnect();
+  await until('xeno left', () => told.length === 3);
+  assert.deepEqual(told, [['online', ['xeno']], ['online', ['yuri']], ['offline', ['xeno']]]);
+  // What the server tells one of them is his alone; her own channel is hers.
+  const hers = [];
+  await until('her channel', () => watcher.user.serverToUserChannel?.subscribed);
+  watcher.user.bind('note', (x) => hers.push(x));
+  await app.sendToUser('yuri', 'note', { for: 'yuri' });
+  await app.sendToUser('wanda', 'note', { for: 'wanda' });
+  await until('hers', () => hers.length === 1);
+  assert.deepEqual(hers, [{ for: 'wanda' }]);
+  yuri.disconnect();
+});
+
 test('an event leaves out the socket it came from; batches, lists', async () => {
   const [c1, c2] = [await connect(), await connect()];
   const [one, two] = [heard(await join(c1, 'batch')), heard(await join(c2, 'batch'))];
