@@ -166,7 +166,9 @@ console.log = (...what) => {
 };
 setTimeout(() => process.exit(1), 15000);
 `
-	r.node(d, b, unpkg.ReplaceAllString(m[1], "centrifuge")+watch)
+	// The page awaits its own publish, and the publication may come before that
+	// is answered: who watches has to be there first.
+	r.node(d, b, watch+unpkg.ReplaceAllString(m[1], "centrifuge"))
 }
 
 // furtherAddress is an address of what a document has its reader start.

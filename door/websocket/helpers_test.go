@@ -399,6 +399,26 @@ func (s *stage) settled(t testing.TB, want int) {
 	}
 }
 
+// deserted waits until no channel has subscribers: a session that has ended
+// leaves its channels a moment after it is counted out.
+func (s *stage) deserted(t testing.TB) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		found, err := s.Hub.Channels(t.Context(), "", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v have subscribers", found)
+		}
+		runtime.Gosched()
+	}
+}
+
 // readFrame reads a frame with the library's code, which is not the door's.
 func readFrame(r io.Reader) (ws.Frame, error) {
 	h, err := ws.ReadHeader(r)

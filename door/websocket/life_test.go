@@ -154,9 +154,7 @@ func TestEnds(t *testing.T) {
 				p := s.listening(t)
 				leave(p)
 				s.settled(t, 0)
-				if found, err := s.Hub.Channels(t.Context(), "", 10); len(found) != 0 || err != nil {
-					t.Errorf("%v have subscribers (%v)", found, err)
-				}
+				s.deserted(t)
 			})
 		}
 	}
