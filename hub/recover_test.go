@@ -191,8 +191,12 @@ func (sc scene) play(t *testing.T, seed uint64) (filled, reads int64) {
 				log.Lock()
 				log.pubs = append(log.pubs, &channel.Publication{Position: at, Data: []byte(data)})
 				log.Unlock()
-				if sc.pause > 0 {
+				switch {
+				case sc.pause > 0:
 					time.Sleep(time.Duration(random.Int64N(int64(2 * sc.pause))))
+				case random.IntN(4) == 0:
+					// On one processor the readers would come when all is over.
+					runtime.Gosched()
 				}
 			}
 		})
