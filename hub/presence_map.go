@@ -233,8 +233,12 @@ func (m *presenceMaps) changed(name string) {
 
 // run tells of changes until the hub closes.
 func (m *presenceMaps) run() {
-	tick := time.NewTicker(presenceMapTick)
-	defer tick.Stop()
+	var look <-chan time.Time // alone it wakes for nobody
+	if m.hub.cluster != nil {
+		tick := time.NewTicker(presenceMapTick)
+		defer tick.Stop()
+		look = tick.C
+	}
 	for {
 		all := false
 		select {
@@ -244,8 +248,8 @@ func (m *presenceMaps) run() {
 			case <-m.hub.ctx.Done():
 				return
 			}
-		case <-tick.C:
-			all = m.hub.cluster != nil
+		case <-look:
+			all = true
 		case <-m.hub.ctx.Done():
 			return
 		}
