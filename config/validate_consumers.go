@@ -1,28 +1,25 @@
 package config
 
-import "strings"
+import "myelin/channel"
 
 // consumerRules are the rules about acknowledged consumers.
 func consumerRules() []rule {
 	return []rule{
-		{"`consumers.clients` of a namespace needs `history.size` above 0, and `consumers.max_attempts` a `consumers.dead_letter`.", checkConsumers},
+		eachNamespace("`consumers.clients` of a namespace needs `history.size` above 0, and `consumers.max_attempts` a `consumers.dead_letter`.", checkConsumers),
 		{"`consumers.dead_letter` is a channel of another namespace, which is configured.", checkDeadLetter},
 	}
 }
 
-func checkConsumers(c *Config, report func(*fault, ...string)) {
-	for _, name := range sortedNames(c.Namespaces) {
-		n, at := c.Namespaces[name], join("namespaces."+name, "consumers")
-		switch {
-		case n.Consumers.Clients != "nobody" && n.Kind == "log" && n.History.Size == 0:
-			report(faultf("a consumer reads history, which is off here; set history.size"), join(at, "clients"), join("namespaces."+name, "history.size"))
-		case n.Consumers.Clients != "nobody" && n.Kind != "log":
-			report(faultf("consumers are for namespaces of kind log"), join(at, "clients"), join("namespaces."+name, "kind"))
-		case n.Consumers.MaxAttempts > 0 && n.Consumers.DeadLetter == "":
-			report(faultf("what is delivered too often needs a place to go to; set dead_letter, or leave max_attempts out"), join(at, "max_attempts"), join(at, "dead_letter"))
-		case n.Consumers.MaxPerSession > n.Consumers.MaxUnacked:
-			report(faultf("one connection cannot have more than all, which is max_unacked: %d", n.Consumers.MaxUnacked), join(at, "max_per_session"), join(at, "max_unacked"))
-		}
+func checkConsumers(n Namespace, report func(*fault, ...string)) {
+	switch c := n.Consumers; {
+	case c.Clients != "nobody" && n.Kind == "log" && n.History.Size == 0:
+		report(faultf("a consumer reads history, which is off here; set history.size"), "consumers.clients", "history.size")
+	case c.Clients != "nobody" && n.Kind != "log":
+		report(faultf("consumers are for namespaces of kind log"), "consumers.clients", "kind")
+	case c.MaxAttempts > 0 && c.DeadLetter == "":
+		report(faultf("what is delivered too often needs a place to go to; set dead_letter, or leave max_attempts out"), "consumers.max_attempts", "consumers.dead_letter")
+	case c.MaxPerSession > c.MaxUnacked:
+		report(faultf("one connection cannot have more than all, which is max_unacked: %d", c.MaxUnacked), "consumers.max_per_session", "consumers.max_unacked")
 	}
 }
 
@@ -32,10 +29,7 @@ func checkDeadLetter(c *Config, report func(*fault, ...string)) {
 		if to == "" {
 			continue
 		}
-		space, _, ok := strings.Cut(to, ":")
-		if !ok {
-			space = DefaultNamespace
-		}
+		space := channel.Namespace(to)
 		switch n, known := c.Namespaces[space]; {
 		case !known:
 			report(faultf("channel %s is in namespace %s, which is not configured", quote(to), quote(space)), path)

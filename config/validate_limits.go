@@ -7,7 +7,7 @@ func limitRules() []rule {
 	return []rule{
 		{"`limits.per_user.publish_burst` needs `publish_per_second`.", checkPerUser},
 		{"In a namespace, `message` is not more than `limits.message`.", checkMessages},
-		{"In a namespace, `rate.burst`, `user_burst` and `per` need the rate that they are about.", checkRates},
+		eachNamespace("In a namespace, `rate.burst`, `user_burst` and `per` need the rate that they are about.", checkRates),
 	}
 }
 
@@ -27,17 +27,15 @@ func checkMessages(c *Config, report func(*fault, ...string)) {
 	}
 }
 
-func checkRates(c *Config, report func(*fault, ...string)) {
-	for _, name := range sortedNames(c.Namespaces) {
-		r, path := c.Namespaces[name].Rate, "namespaces."+name+".rate."
-		if r.Burst > 0 && r.Publish == 0 {
-			report(faultf("a burst is what a rate allows at once: set publish too"), path+"burst", path+"publish")
-		}
-		if r.UserBurst > 0 && r.UserPublish == 0 {
-			report(faultf("a burst is what a rate allows at once: set user_publish too"), path+"user_burst", path+"user_publish")
-		}
-		if r.Per != Duration(time.Second) && r.Publish == 0 && r.UserPublish == 0 {
-			report(faultf("has no effect without a rate: set publish or user_publish"), path+"per", path+"publish")
-		}
+func checkRates(n Namespace, report func(*fault, ...string)) {
+	r := n.Rate
+	if r.Burst > 0 && r.Publish == 0 {
+		report(faultf("a burst is what a rate allows at once: set publish too"), "rate.burst", "rate.publish")
+	}
+	if r.UserBurst > 0 && r.UserPublish == 0 {
+		report(faultf("a burst is what a rate allows at once: set user_publish too"), "rate.user_burst", "rate.user_publish")
+	}
+	if r.Per != Duration(time.Second) && r.Publish == 0 && r.UserPublish == 0 {
+		report(faultf("has no effect without a rate: set publish or user_publish"), "rate.per", "rate.publish")
 	}
 }
