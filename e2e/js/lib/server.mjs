@@ -73,12 +73,13 @@ namespaces:
 `;
 
 export class Server {
-  static async start({ port, args, env, config: text } = {}) {
+  /** start starts it. config is its configuration: text, or what makes it of its port and a directory of its own. */
+  static async start({ port, args, env, config: text = config } = {}) {
     const s = new Server();
     s.port = port ?? (await freePort());
     s.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-'));
     s.file = join(s.dir, 'myelin.yaml');
-    writeFileSync(s.file, text ?? config(s.port));
+    writeFileSync(s.file, typeof text === 'function' ? text(s.port, s.dir) : text);
     s.args = args ?? ['serve', '--config', s.file];
     s.env = env ?? {};
     if (engine && s.args[0] === 'serve') {

@@ -2,12 +2,9 @@
 // a cut, with unmodified clients and plain SSE.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect, transports, until } from '../lib/clients.mjs';
-import { API_KEY, freePort, keeps, Server } from '../lib/server.mjs';
+import { API_KEY, keeps, Server } from '../lib/server.mjs';
 
 const config = (port, dir) => `
 listen: 127.0.0.1:${port}
@@ -25,17 +22,8 @@ namespaces:
 `;
 
 let server;
-before(async () => {
-  const port = await freePort();
-  const dir = mkdtempSync(join(tmpdir(), 'myelin-append-'));
-  writeFileSync(join(dir, 'c.yaml'), config(port, dir));
-  server = await Server.start({ port, args: ['serve', '--config', join(dir, 'c.yaml')] });
-  server.own = dir;
-});
-after(async () => {
-  await server.stop();
-  rmSync(server.own, { recursive: true, force: true });
-});
+before(async () => { server = await Server.start({ config }); });
+after(() => server.stop());
 
 const TOKENS = 'The quick "brown" 🦊 <b>jumps</b>\nover the lazy 🐕‍🦺, again and again. '.repeat(5).match(/.{1,4}/gsu);
 const TEXT = TOKENS.join('');

@@ -1,12 +1,9 @@
 // Acknowledged consumers with unmodified clients, over restarts and kill -9.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { connect, once, transports, until } from '../lib/clients.mjs';
-import { API_KEY, freePort, keeps, SECRET, Server, token } from '../lib/server.mjs';
+import { API_KEY, keeps, SECRET, Server, token } from '../lib/server.mjs';
 
 const config = (port, dir) => `
 listen: 127.0.0.1:${port}
@@ -28,17 +25,8 @@ namespaces:
 `;
 
 let server;
-before(async () => {
-  const port = await freePort();
-  const dir = mkdtempSync(join(tmpdir(), 'myelin-consumers-'));
-  writeFileSync(join(dir, 'c.yaml'), config(port, dir));
-  server = await Server.start({ port, args: ['serve', '--config', join(dir, 'c.yaml')] });
-  server.own = dir;
-});
-after(async () => {
-  await server.stop();
-  rmSync(server.own, { recursive: true, force: true });
-});
+before(async () => { server = await Server.start({ config }); });
+after(() => server.stop());
 
 /** consume takes a seat and calls work with each delivery. */
 async function consume(client, name, channel, work) {

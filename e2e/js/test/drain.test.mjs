@@ -1,14 +1,11 @@
 // A server that stops and comes back: the clients' own rules bring all back,
 // spread, and exactly where they were.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import Pusher from 'pusher-js';
 import { client, transports, until } from '../lib/clients.mjs';
-import { API_KEY, freePort, SECRET, Server, token } from '../lib/server.mjs';
+import { API_KEY, SECRET, Server, token } from '../lib/server.mjs';
 
 const TOPIC = 'https://example.com/drain';
 const HUB = '/.well-known/mercure';
@@ -21,7 +18,7 @@ api: {key: ${API_KEY}}
 drain: {grace: 0, rate: 1000}
 mercure: {enabled: true}
 pusher: {app_id: "42", key: an-app-key, secret: an-app-secret}
-engine: {kind: disk, disk: {path: ${dir}}}
+engine: {kind: disk, disk: {path: ${dir}/data}}
 namespaces:
   log: {history: {size: 100, ttl: 5m}, durability: sync, subscribe: [anonymous]}
   mercure: {history: {size: 100, ttl: 5m}, durability: sync, subscribe: [anonymous]}
@@ -31,17 +28,11 @@ namespaces:
 `;
 
 let server;
-let dir;
 const closers = [];
-before(async () => {
-  const port = await freePort();
-  dir = mkdtempSync(join(tmpdir(), 'myelin-drain-'));
-  server = await Server.start({ port, config: config(port, join(dir, 'data')) });
-});
+before(async () => { server = await Server.start({ config }); });
 after(async () => {
   for (const close of closers) close();
   await server.stop();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 const publisher = `Bearer ${token({ mercure: { publish: ['*'] } })}`;

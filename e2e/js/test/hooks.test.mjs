@@ -3,9 +3,6 @@
 import assert from 'node:assert/strict';
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
@@ -72,7 +69,7 @@ class Backend {
   }
 }
 
-const config = (port, backend, dir) => `
+const config = (port, dir) => `
 listen: 127.0.0.1:${port}
 admin: {listen: ""}
 auth: {tokens: {hmac_secret: ${SECRET}}}
@@ -82,15 +79,15 @@ drain: {grace: 0}
 hooks:
   secret: ${HOOK_SECRET}
   headers: [X-App, Cookie]
-  connect: {url: "http://127.0.0.1:${backend}/connect"}
-  refresh: {url: "http://127.0.0.1:${backend}/refresh"}
-  subscribe: {url: "http://127.0.0.1:${backend}/subscribe"}
-  sub_refresh: {url: "http://127.0.0.1:${backend}/sub_refresh"}
-  publish: {url: "http://127.0.0.1:${backend}/publish"}
-  rpc: {url: "http://127.0.0.1:${backend}/rpc"}
+  connect: {url: "http://127.0.0.1:${backend.port}/connect"}
+  refresh: {url: "http://127.0.0.1:${backend.port}/refresh"}
+  subscribe: {url: "http://127.0.0.1:${backend.port}/subscribe"}
+  sub_refresh: {url: "http://127.0.0.1:${backend.port}/sub_refresh"}
+  publish: {url: "http://127.0.0.1:${backend.port}/publish"}
+  rpc: {url: "http://127.0.0.1:${backend.port}/rpc"}
 lifecycle: {events: [connected, disconnected, subscribed, unsubscribed, occupied, vacated], vacated_after: 200ms}
 webhooks:
-  app: {url: "http://127.0.0.1:${backend}/events", secret: ${HOOK_SECRET}, retry: {min: 100ms, max: 500ms}}
+  app: {url: "http://127.0.0.1:${backend.port}/events", secret: ${HOOK_SECRET}, retry: {min: 100ms, max: 500ms}}
 namespaces:
   ask: {history: {size: 10}, hooks: [subscribe, publish]}
   open: {subscribe: [user]}
@@ -98,18 +95,13 @@ namespaces:
 
 let server;
 let backend;
-let dir;
 before(async () => {
   backend = await new Backend().start();
-  dir = mkdtempSync(join(tmpdir(), 'myelin-hooks-'));
-  const port = await freePort();
-  writeFileSync(join(dir, 'hooks.yaml'), config(port, backend.port, dir));
-  server = await Server.start({ port, args: ['serve', '--config', join(dir, 'hooks.yaml')] });
+  server = await Server.start({ config });
 });
 after(async () => {
   await server.stop();
   await backend.stop();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 /** client returns an npm client that is told apart by its data. */

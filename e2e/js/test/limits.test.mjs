@@ -1,11 +1,11 @@
 // Rates, quotas and who is kept out, with the unmodified npm client.
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { client as newClient, once, transports, until } from '../lib/clients.mjs';
 import { Cluster } from '../lib/cluster.mjs';
-import { API_KEY, SECRET, Server, freePort, inSeconds, token } from '../lib/server.mjs';
+import { API_KEY, SECRET, Server, inSeconds, token } from '../lib/server.mjs';
 
 const [websocket] = transports;
 const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
@@ -18,7 +18,7 @@ auth:
   block: {users: [mallory]}
 trusted_proxies: [127.0.0.1]
 api: {key: ${API_KEY}}
-engine: {disk: {path: ${dir}}}
+engine: {disk: {path: ${dir}/data}}
 drain: {grace: 0}
 limits:
   per_user: {connections: 3, publish_per_second: 40}
@@ -32,16 +32,12 @@ namespaces:
 
 let server;
 before(async () => {
-  const port = await freePort();
-  const dir = join(process.env.TMPDIR ?? '/tmp', `myelin-limits-${process.pid}-${port}`);
-  server = await Server.start({ port, config: config(port, dir) });
-  server.data = dir;
+  server = await Server.start({ config });
 });
 after(async () => {
   // Those that were not sent away for good would try to come back for ever.
   for (const c of clients) c.disconnect();
   await server.stop();
-  rmSync(server.data, { recursive: true, force: true });
 });
 
 const clients = [];

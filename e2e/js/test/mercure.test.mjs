@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import { until } from '../lib/clients.mjs';
 import { Relay } from '../lib/relay.mjs';
-import { API_KEY, freePort, inSeconds, SECRET, Server, token } from '../lib/server.mjs';
+import { API_KEY, inSeconds, SECRET, Server, token } from '../lib/server.mjs';
 
 const HUB = '/.well-known/mercure';
 
@@ -27,9 +27,8 @@ namespaces:
 let server;
 let relay;
 before(async () => {
-  const port = await freePort();
-  server = await Server.start({ port, config: config(port) });
-  relay = await Relay.start(port);
+  server = await Server.start({ config });
+  relay = await Relay.start(server.port);
 });
 after(async () => {
   await relay.stop();

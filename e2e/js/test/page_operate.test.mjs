@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { browse, forgetShots, shot } from '../lib/browser.mjs';
 import { until } from '../lib/clients.mjs';
-import { API_KEY, Server, freePort } from '../lib/server.mjs';
+import { API_KEY, Server } from '../lib/server.mjs';
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
 
@@ -32,8 +32,7 @@ namespaces:
 `;
 
 before(async () => {
-  const port = await freePort();
-  server = await Server.start({ port, config: config(port) });
+  server = await Server.start({ config });
   browser = await browse();
   page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   page.on('pageerror', (e) => errors.push(e.message));

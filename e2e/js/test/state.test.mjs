@@ -1,21 +1,20 @@
 // Keyed state, by map subscriptions of the unmodified npm client and by every
 // other way: entries, then changes, with nothing missing and nothing twice.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import { client, connect, once, transports, until } from '../lib/clients.mjs';
 import { Relay } from '../lib/relay.mjs';
-import { API_KEY, freePort, keeps, SECRET, Server, token } from '../lib/server.mjs';
+import { API_KEY, keeps, SECRET, Server, token } from '../lib/server.mjs';
 
-const config = (port, extra = '') => `
+const config = (kept) => (port, dir) => `
 listen: 127.0.0.1:${port}
 admin: {listen: ""}
 auth: {anonymous: true, tokens: {hmac_secret: ${SECRET}}}
 api: {key: ${API_KEY}}
 drain: {grace: 0}
 limits: {commands_per_second: 100000, command_burst: 200000}
-${extra}
+${kept ? `engine: {disk: {path: ${dir}/data}}` : ''}
 namespaces:
   board: {kind: state, state: {max_keys: 2000}, history: {size: 500}, subscribe: [anonymous], publish: [anonymous]}
   score: {kind: state, state: {order: score}, subscribe: [anonymous], publish: [anonymous]}
@@ -24,15 +23,10 @@ namespaces:
   room: {presence: true, subscribe: [anonymous], read_presence: [anonymous]}
 `;
 
-const start = async (extra) => {
-  const port = await freePort();
-  return Server.start({ port, config: config(port, extra) });
-};
-
 let server;
 let relay;
 before(async () => {
-  server = await start();
+  server = await Server.start({ config: config(false) });
   relay = await Relay.start(server.port);
 });
 after(async () => {
@@ -289,8 +283,7 @@ test('presence maps', async () => {
 });
 
 test('kill -9 loses nothing that was acknowledged', { skip: !keeps(true) && 'nothing is kept' }, async () => {
-  const port = await freePort();
-  const s = await Server.start({ port, config: config(port, `engine: {disk: {path: /tmp/myelin-state-${port}}}`) });
+  const s = await Server.start({ config: config(true) });
   try {
     const w = await connect(transports[0], s);
     const m = new Mirror(w.newMapSubscription('board:kill', { minResubscribeDelay: 5, maxResubscribeDelay: 20 }));
@@ -319,6 +312,5 @@ test('kill -9 loses nothing that was acknowledged', { skip: !keeps(true) && 'not
     w.disconnect();
   } finally {
     await s.stop();
-    rmSync(`/tmp/myelin-state-${port}`, { recursive: true, force: true });
   }
 });
