@@ -58,7 +58,7 @@ func (m *Manager) reserve(ctx context.Context, source string, by *string) error 
 		}
 		c.at = time.Now()
 	}
-	reason := ""
+	var reason string
 	switch {
 	case c.all >= m.limits.Consumers:
 		reason = fmt.Sprintf("there may be %d consumers (consumers.max)", m.limits.Consumers)

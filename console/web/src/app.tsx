@@ -2,15 +2,15 @@ import type { Signal } from "@preact/signals";
 import type { Directory } from "./channels/directory.ts";
 import { ChannelsPanel } from "./channels/panel.tsx";
 import { ChatPanel } from "./chat/panel.tsx";
-import type { Room } from "./chat/room.ts";
-import { rateChannel, type Heart } from "./ecg/heart.ts";
+import { chatChannel, type Room } from "./chat/room.ts";
+import { ecgChannel, rateChannel, type Heart } from "./ecg/heart.ts";
 import { EcgPanel } from "./ecg/panel.tsx";
 import type { Link, Transport } from "./link/link.ts";
 import { OutageLog } from "./strip/outage-log.tsx";
 import { Strip } from "./strip/strip.tsx";
 import type { Api } from "./operate/api.ts";
 import { Operate } from "./operate/view.tsx";
-import type { Host } from "./telemetry/host.ts";
+import { telemetryChannel, type Host } from "./telemetry/host.ts";
 import { TelemetryPanel } from "./telemetry/panel.tsx";
 import type { Theme } from "./ui/theme.ts";
 
@@ -45,10 +45,29 @@ export function App({ link, theme, forced, heart, host, room, directory, api, op
   );
 }
 
-/** What the server does, live. */
+/** The server's code for a channel of no namespace. */
+const unknownChannel = 102;
+
+/** What the server does, live. One that has nothing of the demo shows its channels alone. */
 function Live({ link, theme, heart, host, room, directory, now }: Omit<AppProps, "api" | "forced" | "operating">) {
+  const demo = [ecgChannel, telemetryChannel, chatChannel].map((channel) => link.feed(channel).state.value);
+  if (demo.every(({ name, code }) => name === "refused" && code === unknownChannel)) {
+    return (
+      <main class="bare" key="bare">
+        <section class="panel hello" data-testid="hello">
+          <p class="note">
+            The server is up. Open any channel below, or publish to it; who is connected, and why a client did not get
+            something, is in <a href="?view=operate">Operate</a>. A live ECG, this machine and a chat are what{" "}
+            <code>myelin demo</code> shows here.
+          </p>
+        </section>
+        <ChannelsPanel link={link} directory={directory} first="" />
+        <OutageLog link={link} now={now} />
+      </main>
+    );
+  }
   return (
-    <main>
+    <main key="demo">
       <EcgPanel link={link} heart={heart} theme={theme} now={now} />
       <TelemetryPanel link={link} host={host} theme={theme} now={now} />
       <ChannelsPanel link={link} directory={directory} first={rateChannel} />

@@ -49,6 +49,19 @@ after(async () => {
   forgetShots();
 });
 
+test('a server that has nothing of the demo shows its channels, and no refusals', async () => {
+  await page.goto(server.http('/'));
+  await until('a word of welcome', async () => (await id('hello').count()) === 1);
+  assert.match(await text('hello'), /myelin demo/);
+  assert.equal(await id('ecg').count(), 0);
+  assert.equal(await page.locator('.note.bad').count(), 0);
+  await id('channel-input').fill('open:news');
+  await id('channel-open').click();
+  await server.api('publish', { channel: 'open:news', data: { text: 'hello page' } });
+  await until('the publication', async () => (await text('tail-log')).includes('hello page'));
+  await shot(page, 'bare.png');
+});
+
 test('without the key of the API there is nothing to see', async () => {
   await page.goto(server.http('/?view=operate'));
   await id('api-key').fill('not the key');

@@ -9,7 +9,7 @@ import { Tail } from "./tail.ts";
 interface ChannelsProps {
   readonly link: Link;
   readonly directory: Directory;
-  /** The channel to open first, so that the panel shows by itself what it is for. */
+  /** The channel to open first, so that the panel shows by itself what it is for; "" for none. */
   readonly first: string;
 }
 

@@ -26,10 +26,11 @@ export interface Follower {
   leave?(info: ClientInfo): void;
 }
 
-/** State of a feed; `problem` says why it is not live when the server refused it. */
+/** State of a feed; `problem` says why it is not live when the server refused it, `code` is the server's for that or 0. */
 export interface FeedState {
   readonly name: "subscribing" | "live" | "refused";
   readonly problem: string;
+  readonly code: number;
 }
 
 /** What a feed tells the link about its subscription. */
@@ -46,7 +47,7 @@ export interface FeedEvents {
  */
 export class Feed {
   readonly channel: string;
-  readonly state = signal<FeedState>({ name: "subscribing", problem: "" });
+  readonly state = signal<FeedState>({ name: "subscribing", problem: "", code: 0 });
   readonly #client: Centrifuge;
   readonly #events: FeedEvents;
   readonly #subscription: Subscription;
@@ -110,16 +111,16 @@ export class Feed {
     s.on("leave", ({ info }) => this.#followers.forEach((f) => f.leave?.(info)));
     s.on("subscribing", ({ reason }) => {
       const wasLive = this.state.peek().name === "live";
-      this.state.value = { name: "subscribing", problem: "" };
+      this.state.value = { name: "subscribing", problem: "", code: 0 };
       if (wasLive) this.#events.dropped(this, reason);
     });
     s.on("unsubscribed", ({ code, reason }) => {
       // Code 0 is this page's own unsubscribe.
-      if (code !== 0) this.state.value = { name: "refused", problem: `${reason} (${code})` };
+      if (code !== 0) this.state.value = { name: "refused", problem: `${reason} (${code})`, code };
     });
     s.on("error", ({ error }) => {
       if (this.state.peek().name === "subscribing") {
-        this.state.value = { name: "subscribing", problem: `${error.message} (${error.code})` };
+        this.state.value = { name: "subscribing", problem: `${error.message} (${error.code})`, code: error.code };
       }
     });
   }
@@ -127,7 +128,7 @@ export class Feed {
   #subscribed(context: SubscribedContext): void {
     const { wasRecovering, recovered, streamPosition } = context;
     this.#position = streamPosition ?? null;
-    this.state.value = { name: "live", problem: "" };
+    this.state.value = { name: "live", problem: "", code: 0 };
     this.#events.answered(this, { wasRecovering, recovered, position: this.#position });
     if (wasRecovering && recovered) {
       // The SDK delivers what was recovered in the same turn, right after this event.
