@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -13,6 +14,8 @@ const (
 	// absentFor is how long what is done to sessions is held for a node that
 	// went silent: it may come back with them, as after a pause or a cut.
 	absentFor = 10 * time.Minute
+	// absentPause is how long before a node that came back is asked again.
+	absentPause = 100 * time.Millisecond
 	// maxAbsent is how many silent nodes are thought of at a time.
 	maxAbsent = 64
 	// maxHeld is how many operations are held for one of them.
@@ -106,12 +109,17 @@ func (c *cluster) remember(ctx context.Context, op []byte, before []channel.Node
 	}
 }
 
-// catchUp sends a node that came back what it has missed, in order.
+// catchUp sends a node that came back what it has missed, in order. What it does
+// not answer is sent again while it is there; what it refuses it will always.
 func (c *cluster) catchUp(n channel.Node, held [][]byte) {
+	again := time.NewTicker(absentPause)
+	defer again.Stop()
 	for _, op := range held {
-		for c.hub.ctx.Err() == nil && c.sees(n) {
-			if c.ask(c.hub.ctx, n, topicOperate, op).Err == nil {
-				break
+		for c.sees(n) && errors.Is(c.ask(c.hub.ctx, n, topicOperate, op).Err, channel.ErrUnavailable) {
+			select {
+			case <-again.C:
+			case <-c.hub.ctx.Done():
+				return
 			}
 		}
 	}

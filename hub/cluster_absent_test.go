@@ -2,10 +2,12 @@ package hub_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"myelin/channel"
 	"myelin/hub"
 )
 
@@ -71,4 +73,59 @@ func TestOperationsDoNotReachTheNextProcess(t *testing.T) {
 			t.Errorf("%d connections at the new process, want 1", n)
 		}
 	})
+}
+
+// deaf is a bus on which a node is seen that does not answer.
+type deaf struct {
+	channel.Bus
+	asked *atomic.Int64
+	until time.Time
+	err   error
+}
+
+func (d deaf) Request(ctx context.Context, node, topic string, b []byte) ([]byte, error) {
+	if topic == "hub.operate" && time.Now().Before(d.until) {
+		d.asked.Add(1)
+		return nil, d.err
+	}
+	return d.Bus.Request(ctx, node, topic, b)
+}
+
+// A node that is back and cannot answer yet is asked now and then until it
+// does; one that refuses is asked once.
+func TestOperationsWaitForNodesThatComeBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		most int64
+		left int
+	}{
+		"silent":   {channel.ErrUnavailable, 31, 0},
+		"refusing": {channel.ErrBadRequest, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var asked atomic.Int64
+				back := time.Now().Add(20 * time.Second)
+				w := newTown(t, func(o *hub.Options) {
+					o.Bus = deaf{o.Bus, &asked, back.Add(3 * time.Second), c.err}
+				}, nil, "a", "b")
+				w.nodes["b"].connect("ann")
+				w.net.Cut("a", "b")
+				wait(10 * time.Second)
+				if _, err := w.nodes["a"].hub.Disconnect(t.Context(), hub.Target{User: "ann"}, hub.DisconnectForceNoReconnect, nil); err != nil {
+					t.Error(err)
+				}
+				asked.Store(0)
+				time.Sleep(time.Until(back))
+				w.net.Heal("a", "b")
+				wait(10 * time.Second)
+				if n := asked.Load(); n == 0 || n > c.most {
+					t.Errorf("asked %d times", n)
+				}
+				if n := w.nodes["b"].hub.Connections(); n != c.left {
+					t.Errorf("%d connections are left, want %d", n, c.left)
+				}
+			})
+		})
+	}
 }
