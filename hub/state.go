@@ -179,7 +179,8 @@ var errChanged = channel.ErrUnavailable.With("the channel changed while it was r
 func (t *topic) load(c *stateCopy) {
 	ctx, cancel := context.WithTimeout(t.hub.ctx, loadTimeout)
 	defer cancel()
-	items, at, reach, err := t.readEntries(ctx)
+	var taken int64
+	items, at, reach, err := t.readEntries(ctx, &taken)
 	t.mu.Lock()
 	switch {
 	case t.mu.state != c: // given up meanwhile
@@ -199,9 +200,10 @@ func (t *topic) load(c *stateCopy) {
 			}
 		}
 		c.pending, c.reach = nil, reach
-		t.hub.stateBytes.Add(c.entries.bytes)
+		taken -= c.entries.bytes // those stay
 		t.settleStateLocked()
 	}
+	t.hub.stateBytes.Add(-taken)
 	t.mu.Unlock()
 	t.catchUpState(ctx, c)
 }
@@ -228,10 +230,10 @@ func (t *topic) catchUpState(ctx context.Context, c *stateCopy) {
 }
 
 // readEntries reads all entries, page by page. They are those at a position
-// but for changes after it; and no change of theirs is after reach.
-func (t *topic) readEntries(ctx context.Context) (items []*channel.Publication, at channel.Position, reach uint64, err error) {
+// but for changes after it; and no change of theirs is after reach. It adds the
+// room that it took to taken, whatever came of it.
+func (t *topic) readEntries(ctx context.Context, taken *int64) (items []*channel.Publication, at channel.Position, reach uint64, err error) {
 	r := &channel.SnapshotRequest{Channel: t.name, Policy: t.ns.Policy}
-	var bytes int64
 	for {
 		page, err := t.hub.engine.Snapshot(ctx, r)
 		if errors.Is(err, channel.ErrUnrecoverable) {
@@ -241,10 +243,12 @@ func (t *topic) readEntries(ctx context.Context) (items []*channel.Publication, 
 			return nil, at, 0, err
 		}
 		at = page.At
+		var bytes int64
 		for _, p := range page.Items {
 			bytes += entryBytes(p)
 		}
-		if err := t.hub.roomForState(bytes); err != nil {
+		*taken += bytes
+		if err := t.hub.takeStateRoom(bytes); err != nil {
 			return nil, at, 0, err
 		}
 		items = append(items, page.Items...)
@@ -259,9 +263,10 @@ func (t *topic) readEntries(ctx context.Context) (items []*channel.Publication, 
 	return items, at, top.Top.Offset, err
 }
 
-// roomForState refuses to keep so many more bytes of entries.
-func (h *Hub) roomForState(bytes int64) error {
-	if h.stateBytes.Load()+bytes <= h.opts.Limits.StateBytes {
+// takeStateRoom counts so many more bytes of entries, and refuses to keep them
+// where that is too much. They are to be given back in any case.
+func (h *Hub) takeStateRoom(bytes int64) error {
+	if h.stateBytes.Add(bytes) <= h.opts.Limits.StateBytes {
 		return nil
 	}
 	h.opts.Metrics.Limit(observe.LimitStateBytes).Inc()
