@@ -2,10 +2,12 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 // Publish publishes in the server's name: rights are not asked, limits are.
@@ -36,10 +38,10 @@ func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequ
 	if len(r.Data) == 0 && r.Op != channel.OpDelete {
 		return channel.Ack{}, channel.ErrBadRequest.With("a publication needs data")
 	}
-	if err := h.quotas.channel(ns, r.Channel); err != nil {
+	if err := ns.expiry(r); err != nil {
 		return channel.Ack{}, err
 	}
-	if err := ns.expiry(r); err != nil {
+	if err := h.quotas.channel(ns, r.Channel); err != nil {
 		return channel.Ack{}, err
 	}
 	for _, s := range h.shards {
@@ -56,6 +58,9 @@ func (h *Hub) publish(ctx context.Context, ns *Namespace, r *channel.PublishRequ
 	began := time.Now()
 	ack, err := h.engine.Publish(ctx, r)
 	if err != nil {
+		if ns.isState() && errors.Is(err, channel.ErrLimitExceeded) {
+			h.opts.Metrics.Limit(observe.LimitStateKeys).Inc()
+		}
 		return ack, err
 	}
 	ns.latency.Observe(time.Since(began).Seconds())

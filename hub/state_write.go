@@ -11,7 +11,6 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
-	"myelin/observe"
 )
 
 // Condition is what must be so for an entry to be changed.
@@ -194,11 +193,8 @@ func (h *Hub) setEntry(ctx context.Context, ns *Namespace, r EntryRequest, by *S
 			p.Expect = &at
 		}
 		ack, err := publish(ctx, ns, p)
-		switch {
-		case errors.Is(err, channel.ErrConflict) && r.If == IfExists && attempt < maxAttempts:
+		if errors.Is(err, channel.ErrConflict) && r.If == IfExists && attempt < maxAttempts {
 			continue
-		case errors.Is(err, channel.ErrLimitExceeded) && len(r.Data) <= h.opts.Limits.MessageBytes:
-			h.opts.Metrics.Limit(observe.LimitStateKeys).Inc()
 		}
 		return ack, err
 	}

@@ -18,7 +18,7 @@ import (
 // TestEntryConditions holds what each condition admits, and what is refused.
 func TestEntryConditions(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := stateStage(t, nil, nil)
+		s := stateStage(t, nil, func(o *hub.Options) { o.Namespaces["small"].MessageBytes = 100 })
 		c := s.connect("ann")
 		try := func(r hub.EntryRequest) (channel.Ack, error) {
 			if r.Channel == "" {
@@ -71,6 +71,9 @@ func TestEntryConditions(t *testing.T) {
 		}
 		if !errors.Is(err, channel.ErrLimitExceeded) || s.metrics.Limit("state_keys").Value() != 2 {
 			t.Errorf("too many keys: %v, counted %d", err, s.metrics.Limit("state_keys").Value())
+		}
+		if _, err = s.hub.SetEntry(context.Background(), hub.EntryRequest{Channel: "small:x", Key: "0", Data: make([]byte, 101)}); !errors.Is(err, channel.ErrLimitExceeded) || s.metrics.Limit("state_keys").Value() != 2 {
+			t.Errorf("too much data: %v, counted as %d keys too many", err, s.metrics.Limit("state_keys").Value())
 		}
 		page, err := c.Entry(context.Background(), "own:x", "ann")
 		if err != nil || len(page.Items) != 1 || page.Items[0].Info.User != "ann" {
