@@ -65,11 +65,13 @@ type shard struct {
 	paces   *wheel.Wheel[sleeper]
 	spare   []message
 	touched []*part
-	delayed []*part
-	dirty   []*Session
-	scratch []byte
-	wrote   tally
-	stopped bool
+	// delayed are the parts whose batches wait, the first until batchDue.
+	delayed  []*part
+	batchDue time.Time
+	dirty    []*Session
+	scratch  []byte
+	wrote    tally
+	stopped  bool
 }
 
 func newShard(h *Hub, number int) *shard {
@@ -167,9 +169,7 @@ func (s *shard) round() {
 		s.handle(&batch[i])
 	}
 	s.flushParts()
-	if len(s.delayed) > 0 {
-		s.releaseBatches(time.Now())
-	}
+	s.releaseBatches()
 	s.flushSessions()
 	s.wrote.report(s.hub.metrics)
 	clear(batch)

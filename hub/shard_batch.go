@@ -16,24 +16,39 @@ func (s *shard) delay(p *part) bool {
 	if p.due.IsZero() {
 		now := time.Now()
 		p.due = now.Add(most - now.Sub(s.hub.began)%most)
-		s.delayed = append(s.delayed, p)
+		s.await(p)
 	}
 	return true
 }
 
+// await keeps a part until its batch is due.
+func (s *shard) await(p *part) {
+	if len(s.delayed) == 0 || p.due.Before(s.batchDue) {
+		s.batchDue = p.due
+	}
+	s.delayed = append(s.delayed, p)
+}
+
 // releaseBatches hands on what has waited long enough.
-func (s *shard) releaseBatches(now time.Time) {
-	kept := s.delayed[:0]
-	for _, p := range s.delayed {
+func (s *shard) releaseBatches() {
+	if len(s.delayed) == 0 {
+		return
+	}
+	now := time.Now()
+	if now.Before(s.batchDue) {
+		return
+	}
+	all := s.delayed
+	s.delayed = s.delayed[:0]
+	for _, p := range all {
 		if now.Before(p.due) {
-			kept = append(kept, p)
+			s.await(p)
 			continue
 		}
 		p.due = time.Time{}
 		s.fanout(p)
 	}
-	clear(s.delayed[len(kept):])
-	s.delayed = kept
+	clear(all[len(s.delayed):])
 }
 
 // nextBatch is how long until a batch is due, if one waits.
@@ -41,11 +56,5 @@ func (s *shard) nextBatch() (time.Duration, bool) {
 	if len(s.delayed) == 0 {
 		return 0, false
 	}
-	next := s.delayed[0].due
-	for _, p := range s.delayed[1:] {
-		if p.due.Before(next) {
-			next = p.due
-		}
-	}
-	return max(time.Until(next), 0), true
+	return max(time.Until(s.batchDue), 0), true
 }
