@@ -104,32 +104,46 @@ func newestTraces(traces []Trace, name string) []Trace {
 	return out
 }
 
-// note adds a trace, or makes the newest one longer where it tells the same.
+// note adds a trace.
 func (s *Session) note(n Trace) {
 	if s.trail == nil {
 		s.trail = new(trail)
 	}
 	t := s.trail
 	n.At = time.Now().UnixMilli()
-	for i := range t.list {
-		if old := &t.list[i]; n.Kind == TraceSkipped && old.Kind == n.Kind && old.Channel == n.Channel && old.Epoch == n.Epoch && old.Why == n.Why {
-			old.First, old.Last, old.Count, old.At = min(old.First, n.First), max(old.Last, n.Last), old.Count+n.Count, n.At
-			if len(old.Offsets) == maxOffsets {
-				old.Offsets = append(old.Offsets[:0], old.Offsets[1:]...)
-			}
-			old.Offsets = append(old.Offsets, n.Offsets...)
-			return
-		}
-	}
 	if len(t.list) == maxTrail {
 		t.list = append(t.list[:0], t.list[1:]...)
 	}
 	t.list = append(t.list, n)
 }
 
+// skip returns the trace of what was left out of a channel by a rule, nil where
+// there is none.
+func (t *trail) skip(name, epoch, why string) *Trace {
+	if t == nil {
+		return nil
+	}
+	for i := range t.list {
+		if old := &t.list[i]; old.Kind == TraceSkipped && old.Channel == name && old.Epoch == epoch && old.Why == why {
+			return old
+		}
+	}
+	return nil
+}
+
 // skipped notes that a publication was left out for a subscription, by a rule.
+// Of conflated subscriptions most are, so the trace that is there grows.
 func (sb *sub) skipped(p *channel.Publication, why string) {
-	sb.session.note(Trace{Kind: TraceSkipped, Channel: sb.topic.name, Epoch: p.Epoch, First: p.Offset, Last: p.Offset, Count: 1, Offsets: []uint64{p.Offset}, Why: why})
+	old := sb.session.trail.skip(sb.topic.name, p.Epoch, why)
+	if old == nil {
+		sb.session.note(Trace{Kind: TraceSkipped, Channel: sb.topic.name, Epoch: p.Epoch, First: p.Offset, Last: p.Offset, Count: 1, Offsets: []uint64{p.Offset}, Why: why})
+		return
+	}
+	old.First, old.Last, old.Count, old.At = min(old.First, p.Offset), max(old.Last, p.Offset), old.Count+1, time.Now().UnixMilli()
+	if len(old.Offsets) == maxOffsets {
+		old.Offsets = append(old.Offsets[:0], old.Offsets[1:]...)
+	}
+	old.Offsets = append(old.Offsets, p.Offset)
 }
 
 // ends notes that a subscription ended, while its connection goes on or with
