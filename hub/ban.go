@@ -288,17 +288,6 @@ func (b *bans) concerned(added []auth.Ban) []*Session {
 	return out
 }
 
-// all returns every session.
-func (r *registry) all() []*Session {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	out := make([]*Session, 0, len(r.mu.byID))
-	for _, s := range r.mu.byID {
-		out = append(out, s)
-	}
-	return out
-}
-
 // enforce sends a session away that is kept out now, and ends those of its
 // subscriptions whose tokens are refused now.
 func (h *Hub) enforce(s *Session) {

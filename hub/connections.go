@@ -84,7 +84,11 @@ func (l *ConnectionList) cut(most int) {
 func (h *Hub) connectionsHere(q connectionsAsked) *ConnectionList {
 	out := &ConnectionList{Connections: []Connection{}}
 	byShard := make([][]*Session, len(h.shards))
-	for _, s := range h.clients.some(q.User) {
+	sessions := h.clients.of(q.User, "")
+	if q.User == "" {
+		sessions = h.clients.all()
+	}
+	for _, s := range sessions {
 		byShard[s.shard.number] = append(byShard[s.shard.number], s)
 		out.Total++
 	}
@@ -130,24 +134,10 @@ func (l *backlog) byLane() map[string]int {
 		return nil
 	}
 	out := make(map[string]int)
-	for i, name := range map[lane]string{laneControl: "control", laneAlarm: "alarm", laneOrdinary: "ordinary", laneBulk: "bulk"} {
+	for i, name := range [...]string{laneControl: "control", laneAlarm: "alarm", laneOrdinary: "ordinary", laneBulk: "bulk"} {
 		if n := l.lanes[i].bytes; n > 0 {
 			out[name] = n
 		}
-	}
-	return out
-}
-
-// some returns the sessions of a user, or all where user is empty.
-func (r *registry) some(user string) []*Session {
-	if user != "" {
-		return r.of(user, "")
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	out := make([]*Session, 0, len(r.mu.byID))
-	for _, s := range r.mu.byID {
-		out = append(out, s)
 	}
 	return out
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"myelin/channel"
 	"myelin/internal/trie"
@@ -232,7 +231,7 @@ func (s *patternSpace) Gap() {
 // its subscribers. Where a shard cannot keep up with what other nodes publish
 // they begin anew.
 func (t *topic) match(p *channel.Publication) {
-	if p.Expires != 0 && p.Expires <= time.Now().UnixMilli() {
+	if expired(p) {
 		return
 	}
 	t.mu.Lock()

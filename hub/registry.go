@@ -1,6 +1,10 @@
 package hub
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // registry finds sessions by id and by user.
 type registry struct {
@@ -57,11 +61,18 @@ func (r *registry) close() []*Session {
 			close(r.empty)
 		}
 	}
-	out := make([]*Session, 0, len(r.mu.byID))
-	for _, s := range r.mu.byID {
-		out = append(out, s)
-	}
-	return out
+	return r.allLocked()
+}
+
+// all returns every session.
+func (r *registry) all() []*Session {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.allLocked()
+}
+
+func (r *registry) allLocked() []*Session {
+	return slices.AppendSeq(make([]*Session, 0, len(r.mu.byID)), maps.Values(r.mu.byID))
 }
 
 // identify enters s under its user.
