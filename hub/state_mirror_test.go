@@ -43,6 +43,14 @@ func anyMirror(*mirror) bool { return true }
 // sure says whether it is subscribed, and not only for all it has heard.
 func (f *mirror) sure() bool { return f.in && f.free && !f.slow }
 
+// user is whose client it is, "" for none, which is the server.
+func (f *mirror) user() string {
+	if f == nil {
+		return ""
+	}
+	return f.c.Identity().User
+}
+
 // come has a client follow, by pages or without, at once or conflated.
 func (x *stateModel) come() {
 	if len(x.all) >= 20 {

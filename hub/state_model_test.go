@@ -42,10 +42,11 @@ type modelEntry struct {
 	owner *mirror
 }
 
-// sentOnce is a put with an id.
+// sentOnce is a put with an id, and where those put it who have said so; "" is
+// the server.
 type sentOnce struct {
 	request hub.EntryRequest
-	at      channel.Position
+	at      map[string]channel.Position
 	when    time.Time
 }
 
@@ -87,19 +88,23 @@ func (x *stateModel) change(name string) {
 			r.If, r.ID = hub.Always, fmt.Sprint("id", x.serial)
 		}
 	}
-	set := x.hub.SetEntry
-	if f := x.some("by", func(f *mirror) bool { return f.sure() && f.name == name }); f != nil && x.pick("by a client", 2) == 0 {
-		set = f.c.SetEntry
-		if r.Leave = !r.Remove && r.TTL == 0 && r.ID == "" && x.pick("leave", 2) == 0; r.Leave {
-			x.put(name, r, set, f)
-			return
-		}
+	by := x.writer(name)
+	r.Leave = by != nil && !r.Remove && r.TTL == 0 && r.ID == "" && x.pick("leave", 2) == 0
+	x.put(name, r, by)
+}
+
+// writer draws who is to write: a client that follows the channel, or nil for
+// the server.
+func (x *stateModel) writer(name string) *mirror {
+	f := x.some("by", func(f *mirror) bool { return f.sure() && f.name == name })
+	if f == nil || x.pick("by a client", 2) != 0 {
+		return nil
 	}
-	x.put(name, r, set, nil)
+	return f
 }
 
 // put makes a change and holds the answer to what the model says.
-func (x *stateModel) put(name string, r hub.EntryRequest, set func(context.Context, hub.EntryRequest) (channel.Ack, error), owner *mirror) {
+func (x *stateModel) put(name string, r hub.EntryRequest, by *mirror) {
 	x.t.Helper()
 	want := x.want[name]
 	old, there := want[r.Key]
@@ -110,7 +115,7 @@ func (x *stateModel) put(name string, r hub.EntryRequest, set func(context.Conte
 	if !r.Remove && !there && strings.HasPrefix(name, "small:") && len(want) >= smallKeys {
 		refused = append(refused, channel.ErrLimitExceeded)
 	}
-	ack, err := set(context.Background(), r)
+	ack, err := x.set(r, by)
 	if len(refused) > 0 {
 		if !slices.ContainsFunc(refused, func(e error) bool { return errors.Is(err, e) }) {
 			x.t.Fatalf("%.200s where there is %+v: %v, want one of %v", fmt.Sprintf("%+v", r), old, err, refused)
@@ -125,14 +130,30 @@ func (x *stateModel) put(name string, r hub.EntryRequest, set func(context.Conte
 		delete(want, r.Key)
 		return
 	}
-	e := &modelEntry{data: string(r.Data), score: r.Score, owner: owner}
+	e := &modelEntry{data: string(r.Data), score: r.Score}
+	if r.Leave {
+		e.owner = by
+	}
 	if r.TTL > 0 {
 		e.dies = time.Now().Add(r.TTL)
 	}
 	want[r.Key] = e
-	if r.ID != "" {
-		x.last[name] = &sentOnce{r, ack.Position, time.Now()}
+	if r.ID == "" {
+		return
 	}
+	s := x.last[name]
+	if s == nil || s.request.ID != r.ID {
+		s = &sentOnce{request: r, at: map[string]channel.Position{}, when: time.Now()}
+		x.last[name] = s
+	}
+	s.at[by.user()] = ack.Position
+}
+
+func (x *stateModel) set(r hub.EntryRequest, by *mirror) (channel.Ack, error) {
+	if by == nil {
+		return x.hub.SetEntry(context.Background(), r)
+	}
+	return by.c.SetEntry(context.Background(), r)
 }
 
 // offset is where the entry of a key was put, 0 for none.
@@ -147,15 +168,23 @@ func (x *stateModel) offset(name, key string) uint64 {
 	return page.Items[0].Offset
 }
 
-// again says once more what was said before: nothing comes of it.
+// again says once more what was said before: nothing comes of it, whichever
+// connection of the user's says so, but of what another says with that id.
 func (x *stateModel) again() {
-	s := x.last[x.someChannel()]
+	name := x.someChannel()
+	s := x.last[name]
 	if s == nil || time.Since(s.when) > time.Minute {
 		return
 	}
-	ack, err := x.hub.SetEntry(context.Background(), s.request)
-	if err != nil || !ack.Duplicate || ack.Position != s.at {
-		x.t.Fatalf("%+v once more: %+v, %v, the first was at %v", s.request, ack, err, s.at)
+	by := x.writer(name)
+	first, said := s.at[by.user()]
+	if !said {
+		x.put(name, s.request, by)
+		return
+	}
+	ack, err := x.set(s.request, by)
+	if err != nil || !ack.Duplicate || ack.Position != first {
+		x.t.Fatalf("%.200s once more by %q: %+v, %v, the first was at %v", fmt.Sprintf("%+v", s.request), by.user(), ack, err, first)
 	}
 }
 
