@@ -117,7 +117,7 @@ func (s *tunnels) connect(t *testing.T, path string, fields ...string) (*peer, *
 	u := s.conn.open(t, append([]string{
 		":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", path, ":authority", "mem",
 	}, fields...)...)
-	return &peer{t, u, bufio.NewReader(u)}, u
+	return &peer{t: t, conn: u, in: bufio.NewReader(u)}, u
 }
 
 // tunnel opens a WebSocket.

@@ -27,6 +27,7 @@ func virtual(t *testing.T, o conversationtest.Options, test func(t *testing.T, s
 // patient takes away the deadline that keeps tests in real time short.
 func (p *peer) patient() *peer {
 	p.t.Helper()
+	p.hurried = false
 	if err := p.conn.SetDeadline(time.Time{}); err != nil {
 		p.t.Fatal(err)
 	}
@@ -362,7 +363,7 @@ func TestRaceForTheLastPlace(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					peers = append(peers, &peer{t, conn, bufio.NewReader(conn)})
+					peers = append(peers, &peer{t: t, conn: conn, in: bufio.NewReader(conn)})
 				}
 				for _, p := range peers {
 					p.send([]byte(end(request("/ws"))))
