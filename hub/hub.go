@@ -91,6 +91,9 @@ func New(o Options) *Hub {
 // Node returns the id of this node.
 func (h *Hub) Node() string { return h.opts.Node }
 
+// now is the time for meters, which want one that does not jump.
+func (h *Hub) now() time.Duration { return time.Since(h.began) }
+
 // Limits returns the limits in force.
 func (h *Hub) Limits() Limits { return h.opts.Limits }
 

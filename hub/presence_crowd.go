@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/internal/rate"
 	"myelin/observe"
 )
 
 // Bounds of what watchers are told of who comes and goes.
 const (
 	// newsAtOnce is how many joins and leaves of a channel are told one by
-	// one, and newsPause how long it takes until one more is.
+	// one at once, and newsRate how many a second.
 	newsAtOnce = 32
-	newsPause  = time.Second / 64
+	newsRate   = 64
 	// newsEvery is how often what waited is told, in one batch.
 	newsEvery = 100 * time.Millisecond
 	// newsBytes is about how many bytes a batch holds.
@@ -29,8 +30,8 @@ type crowd struct {
 	// of other nodes are in it from the time on that seeded says.
 	users  map[string]int
 	seeded bool
-	// allowance is when the next word would be due at an even pace.
-	allowance time.Time
+	// told is what was told one by one.
+	told rate.Meter
 	// waiting is what has not been told, in order; what came to nothing has no
 	// info. where finds it.
 	waiting []news
@@ -152,7 +153,7 @@ func (t *topic) newsLocked(n news) {
 	if watchers == 0 {
 		return
 	}
-	if len(c.waiting) == 0 && c.admitLocked(time.Now()) {
+	if len(c.waiting) == 0 && c.admitLocked(t.hub.now()) {
 		t.sendNewsLocked([]news{n})
 		return
 	}
@@ -184,17 +185,9 @@ func sameInfo(a, b *channel.ClientInfo) bool {
 }
 
 // admitLocked reports whether one more may be told by itself.
-func (c *crowd) admitLocked(now time.Time) bool {
-	due := c.allowance
-	if due.Before(now) {
-		due = now
-	}
-	due = due.Add(newsPause)
-	if due.Sub(now) > newsAtOnce*newsPause {
-		return false
-	}
-	c.allowance = due
-	return true
+func (c *crowd) admitLocked(now time.Duration) bool {
+	_, ok := c.told.Take(rate.Limit{N: newsRate, Burst: newsAtOnce}, 1, now)
+	return ok
 }
 
 // batch is how many are told together.

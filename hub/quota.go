@@ -74,7 +74,6 @@ type source struct {
 // admits by what all have used, some milliseconds ago.
 type quotas struct {
 	hub    *Hub
-	began  time.Time
 	meters *rate.Table[source]
 	counts counts
 	// dirty wakes tell.
@@ -83,15 +82,13 @@ type quotas struct {
 
 func newQuotas(h *Hub) *quotas {
 	q := &quotas{
-		hub: h, began: time.Now(),
+		hub:    h,
 		meters: rate.NewTable[source](maxMeters, h.opts.Bus != nil),
 		dirty:  make(chan struct{}, 1),
 	}
 	q.counts.init()
 	return q
 }
-
-func (q *quotas) now() time.Duration { return time.Since(q.began) }
 
 // charge is what one publication took of one meter.
 type charge struct {
@@ -113,7 +110,7 @@ func (q *quotas) take(c *charges, x charge, limit string, say func() string) err
 	if !x.limit.On() {
 		return nil
 	}
-	wait, ok := q.meters.Take(x.source, x.limit, x.n, q.now())
+	wait, ok := q.meters.Take(x.source, x.limit, x.n, q.hub.now())
 	if ok {
 		c.list[c.n] = x
 		c.n++
@@ -241,7 +238,7 @@ func (q *quotas) own(c *charges, s *Session, m *rate.Meter, l rate.Limit, n int6
 		return nil
 	}
 	s.mu.Lock()
-	wait, ok := m.Take(l, n, q.now())
+	wait, ok := m.Take(l, n, q.hub.now())
 	s.mu.Unlock()
 	if !ok {
 		return q.refuse(limit, say(), wait)
@@ -337,7 +334,7 @@ func (q *quotas) hear(_ channel.Node, b []byte) {
 		return
 	}
 	b = b[1:]
-	now := q.now()
+	now := q.hub.now()
 	for len(b) > 0 {
 		src := source{scope: scope(b[0])}
 		b = b[1:]

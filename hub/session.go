@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"myelin/auth"
 	"myelin/channel"
@@ -49,9 +48,8 @@ type Session struct {
 		wanted []SubscribeRequest
 		// pagings are the snapshots it is reading, by channel.
 		pagings map[string]*paging
-		// allowance is when the next command would be due at an even pace;
-		// it may run ahead of the clock by the burst. See Admit.
-		allowance time.Time
+		// commands is what it has used of its rate of commands.
+		commands rate.Meter
 		// published and sent are what it has used of its token's limits, where
 		// the token has no id; seats are where it is counted.
 		published, sent rate.Meter
@@ -263,31 +261,21 @@ func (s *Session) Send(b []byte) {
 // Pong notes the answer to a ping. It reports whether one was asked for.
 func (s *Session) Pong() bool { return s.pinged.CompareAndSwap(true, false) }
 
-// Admit reports whether the session may send one more command now. It is the
-// generic cell rate algorithm (ITU-T I.371): CommandsPerSecond sustained,
-// CommandBurst at once. Its token may allow less.
+// Admit reports whether the session may send one more command now:
+// CommandsPerSecond sustained, CommandBurst at once. Its token may allow less.
 func (s *Session) Admit() bool {
-	l := &s.hub.opts.Limits
-	perSecond, burst := l.CommandsPerSecond, l.CommandBurst
-	now := time.Now()
+	l := rate.Limit{N: int64(s.hub.opts.Limits.CommandsPerSecond), Burst: int64(s.hub.opts.Limits.CommandBurst)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id := s.mu.identity; id != nil && id.Limits != nil && id.Limits.CommandsPerSecond > 0 && id.Limits.CommandsPerSecond < int64(perSecond) {
-		perSecond = int(id.Limits.CommandsPerSecond)
-		burst = min(burst, 2*perSecond)
+	if id := s.mu.identity; id != nil && id.Limits != nil && id.Limits.CommandsPerSecond > 0 && id.Limits.CommandsPerSecond < l.N {
+		l.N = id.Limits.CommandsPerSecond
+		l.Burst = min(l.Burst, 2*l.N)
 	}
-	step := time.Second / time.Duration(perSecond)
-	due := s.mu.allowance
-	if due.Before(now) {
-		due = now
-	}
-	due = due.Add(step)
-	if due.Sub(now) > step*time.Duration(burst) {
+	_, ok := s.mu.commands.Take(l, 1, s.hub.now())
+	if !ok {
 		s.hub.opts.Metrics.Limit("commands").Inc()
-		return false
 	}
-	s.mu.allowance = due
-	return true
+	return ok
 }
 
 // Close ends the session: the client is told why, behind what is queued, and

@@ -9,10 +9,7 @@
 // compare as equal are the same one; the comparison must never change its mind.
 package ordered
 
-import (
-	"cmp"
-	"iter"
-)
+import "iter"
 
 // Tree is a set in order. The zero Tree is empty, and useless without an order:
 // see New.
@@ -271,6 +268,3 @@ func build[V any](items []V) *node[V] {
 	mid := len(items) / 2
 	return join(build(items[:mid]), items[mid], build(items[mid+1:]))
 }
-
-// Natural is the order of what can be ordered.
-func Natural[V cmp.Ordered](a, b V) int { return cmp.Compare(a, b) }

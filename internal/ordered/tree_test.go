@@ -1,6 +1,7 @@
 package ordered_test
 
 import (
+	"cmp"
 	"maps"
 	"math/bits"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 type pair struct{ key, value int }
 
-func byKey(a, b pair) int { return ordered.Natural(a.key, b.key) }
+func byKey(a, b pair) int { return cmp.Compare(a.key, b.key) }
 
 // version is a tree and what was in it when it was the newest.
 type version struct {
@@ -93,7 +94,7 @@ func TestVersionsAreAsTheyWere(t *testing.T) {
 func TestDepth(t *testing.T) {
 	const n = 10_000
 	steps := 0
-	counted := ordered.New(func(a, b int) int { steps++; return ordered.Natural(a, b) })
+	counted := ordered.New(func(a, b int) int { steps++; return cmp.Compare(a, b) })
 	tree := counted
 	for i := range n {
 		tree = tree.With(i)
@@ -115,7 +116,7 @@ func TestFromSorted(t *testing.T) {
 		for i := range items {
 			items[i] = 2 * i
 		}
-		tree := ordered.FromSorted(ordered.Natural[int], items)
+		tree := ordered.FromSorted(cmp.Compare[int], items)
 		for i := range items {
 			tree = tree.With(2*i + 1)
 		}
@@ -130,7 +131,7 @@ func BenchmarkWith(b *testing.B) {
 	for i := range items {
 		items[i] = i
 	}
-	tree := ordered.FromSorted(ordered.Natural[int], items)
+	tree := ordered.FromSorted(cmp.Compare[int], items)
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
