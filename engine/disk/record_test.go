@@ -112,3 +112,14 @@ func TestRecords(t *testing.T) {
 		}
 	}
 }
+
+// A record whose base is no part of its data is damaged: who follows a growing
+// text would take it for what he has.
+func TestBaseIsWithinTheData(t *testing.T) {
+	for base, whole := range map[int]bool{-1: false, 3: true, 4: false} {
+		p := &channel.Publication{Op: channel.OpPut, Key: "k", Data: []byte("123"), Base: base}
+		if _, err := disk.RecodePub(disk.PubRecord(p, 77)); (err == nil) != whole {
+			t.Errorf("base %d of 3 bytes: %v", base, err)
+		}
+	}
+}

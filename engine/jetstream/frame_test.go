@@ -90,6 +90,15 @@ func TestFrameCutOff(t *testing.T) {
 	}
 }
 
+func TestFrameBaseIsWithinTheData(t *testing.T) {
+	for base, whole := range map[int]bool{-1: false, 3: true, 4: false} {
+		b := jetstream.Encode(jetstream.Frame{Kind: 1, Op: channel.OpPut, Key: "k", Data: []byte("123"), Base: base})
+		if _, err := jetstream.Decode(b); (err == nil) != whole {
+			t.Errorf("base %d of 3 bytes: %v", base, err)
+		}
+	}
+}
+
 func FuzzFrame(f *testing.F) {
 	for _, fr := range frames() {
 		f.Add(jetstream.Encode(fr))

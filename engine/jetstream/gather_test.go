@@ -1,7 +1,9 @@
 package jetstream_test
 
 import (
+	"fmt"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +92,10 @@ func TestComesTwice(t *testing.T) {
 	s := newSink()
 	e := start(t, jetstream.Options{Network: h.network}, s)
 	p := &channel.Policy{Namespace: "test", Durability: channel.DurabilityAsync, HistorySize: 10}
+	var w watched
+	if err := e.Watch(t.Context(), p, &w); err != nil {
+		t.Fatal(err)
+	}
 	top := subscribe(t, e, "twin", p)
 	first := publish(t, e, "twin", p, "1")
 	subject, err := jetstream.LiveSubjectOf(t.Context(), e, p, "twin")
@@ -114,4 +120,47 @@ func TestComesTwice(t *testing.T) {
 	if got := s.got("twin"); len(got) != 2 || chained(got, top.Offset) != "" || s.losses("twin") > 0 {
 		t.Errorf("%d publications, lost %d times", len(got), s.losses("twin"))
 	}
+	eventually(t, func() string {
+		if got, gaps := w.state(); got != "1 2 " || gaps != 0 {
+			return fmt.Sprintf("who watches got %q, with %d gaps", got, gaps)
+		}
+		return ""
+	})
+	unreadable := nats.NewMsg(subject)
+	unreadable.Header.Set("Nats-Sequence", strconv.FormatUint(last.Offset+1, 10))
+	unreadable.Data = []byte("?")
+	if err := h.network.Conn().PublishMsg(unreadable); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if _, gaps := w.state(); gaps == 0 {
+			return "who watches was not told of what cannot be read"
+		}
+		return ""
+	})
+}
+
+// watched is a watcher that keeps what it is told.
+type watched struct {
+	mu   sync.Mutex
+	data string
+	gaps int
+}
+
+func (w *watched) Watched(p *channel.Publication) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.data += string(p.Data) + " "
+}
+
+func (w *watched) Gap() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gaps++
+}
+
+func (w *watched) state() (data string, gaps int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.data, w.gaps
 }

@@ -25,13 +25,14 @@ func replicas(tb testing.TB, e *jetstream.Engine, p *channel.Policy) int {
 }
 
 // TestFewerCopies holds that a node that is told of fewer copies than there
-// are takes none away, and that one that is told of more adds them.
+// are takes none away, not even where it has the stream changed for something
+// else, and that one that is told of more adds them.
 func TestFewerCopies(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
-	p := logPolicy(10)
 	for i, step := range []struct{ asks, want int }{{1, 1}, {3, 3}, {1, 3}} {
 		o := replicated(c, i)
+		p := logPolicy(10 + i)
 		o.Replicas, o.Namespaces = step.asks, []*channel.Policy{p}
 		e := start(t, o, newSink())
 		defer stop(t, e)
