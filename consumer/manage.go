@@ -73,6 +73,12 @@ type Start struct {
 
 // source returns the namespace of a channel that can have consumers.
 func (m *Manager) source(name string) (*hub.Namespace, error) {
+	if m.hub.IsPattern(name) {
+		// It would have to keep a place for each channel that ever matched.
+		return nil, channel.ErrBadRequest.With(fmt.Sprintf(
+			"%q is a pattern, and a consumer has its place in one channel: publish what is to be acknowledged to one channel, with tags that tell it apart, or make a consumer for each channel",
+			name))
+	}
 	ns, err := m.hub.Namespace(name)
 	switch {
 	case err != nil:

@@ -65,9 +65,11 @@ func namespaces(m *consumer.Manager) map[string]*hub.Namespace {
 	}
 	closed := space("closed", 100)
 	closed.Rules = auth.Rules{}
+	starred := space("starred", 100)
+	starred.Patterns = everybody
 	return map[string]*hub.Namespace{
 		"jobs": space("jobs", 10_000), "short": space("short", 5), "plain": space("plain", 0), "dead": space("dead", 10_000), "closed": closed,
-		"own":              space("own", 100),
+		"own":              space("own", 100), "starred": starred,
 		consumer.Namespace: {Policy: &channel.Policy{Namespace: consumer.Namespace}, Gate: m},
 	}
 }
@@ -85,7 +87,7 @@ func newRigOn(t *testing.T, e channel.Engine, bus channel.Bus, change func(o *co
 	}
 	o := consumer.Options{
 		Policy: &channel.Policy{Namespace: consumer.StateNamespace, Kind: channel.KindState, HistorySize: 1}, Metrics: r.metrics,
-		Rules: map[string]consumer.Rules{"jobs": {Clients: consumer.ClientsAny}, "short": {Clients: consumer.ClientsAny}, "own": {Clients: consumer.ClientsOwn}},
+		Rules: map[string]consumer.Rules{"jobs": {Clients: consumer.ClientsAny}, "starred": {Clients: consumer.ClientsAny}, "short": {Clients: consumer.ClientsAny}, "own": {Clients: consumer.ClientsOwn}},
 	}
 	if change != nil {
 		change(&o)

@@ -250,7 +250,7 @@ func (s *Sender) wants(e *hub.LifecycleEvent) bool {
 	if len(w.Events) > 0 && !slices.Contains(w.Events, e.Event) {
 		return false
 	}
-	return e.Channel == "" || len(w.Namespaces) == 0 || slices.Contains(w.Namespaces, channel.Namespace(e.Channel))
+	return len(w.Namespaces) == 0 || e.Concerns(w.Namespaces)
 }
 
 // deliver has a letter taken, or buries it. An error is the end of the lease,

@@ -307,13 +307,16 @@ func TestWebhookChoosesAndLoses(t *testing.T) {
 		p := newPost(t)
 		choose := func(o *hook.SenderOptions) {
 			o.Alone, o.LifecyclePolicy = true, lifePolicy(5)
-			o.Webhook.Events, o.Webhook.Namespaces = []string{"connected", "occupied"}, []string{"chat"}
+			o.Webhook.Events, o.Webhook.Namespaces = []string{"connected", "occupied", "subscribed"}, []string{"chat"}
 		}
 		stop := p.send("n", choose)
 		p.tells(5, hub.LifecycleEvent{Event: "connected", User: "1"}, hub.LifecycleEvent{Event: "disconnected", User: "1"},
 			hub.LifecycleEvent{Event: "occupied", Channel: "chat:a"}, hub.LifecycleEvent{Event: "occupied", Channel: "news:a"}, hub.LifecycleEvent{Event: "node_up"})
 		time.Sleep(3 * time.Second)
-		if got := p.took(); !slices.Equal(got, []string{"connected 1", "occupied chat:a", "node_up"}) {
+		p.tells(5, hub.LifecycleEvent{Event: "subscribed", Channel: "chat:*", Pattern: true}, hub.LifecycleEvent{Event: "subscribed", Channel: "news:*", Pattern: true},
+			hub.LifecycleEvent{Event: "subscribed", Channel: "**", Pattern: true})
+		time.Sleep(3 * time.Second)
+		if got := p.took(); !slices.Equal(got, []string{"connected 1", "occupied chat:a", "node_up", "subscribed chat:*", "subscribed **"}) {
 			t.Errorf("got %s", got)
 		}
 		stop()
@@ -321,7 +324,7 @@ func TestWebhookChoosesAndLoses(t *testing.T) {
 		stop = p.send("n", func(o *hook.SenderOptions) { choose(o); o.Incarnation = 2 })
 		defer stop()
 		time.Sleep(3 * time.Second)
-		if got := p.took()[3:]; !slices.Equal(got, append([]string{"lost"}, words("connected", 16, 20)...)) {
+		if got := p.took()[5:]; !slices.Equal(got, append([]string{"lost"}, words("connected", 16, 20)...)) {
 			t.Errorf("got %s", got)
 		}
 	})

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,9 @@ type LifecycleEvent struct {
 	Time    int64  `json:"time"`
 	Node    string `json:"node"`
 	Channel string `json:"channel,omitempty"`
+	// Pattern: Channel is a pattern that a client is subscribed to. Patterns
+	// are never occupied or vacated.
+	Pattern bool   `json:"pattern,omitempty"`
 	Client  string `json:"client,omitempty"`
 	User    string `json:"user,omitempty"`
 	// Code and Reason are those of the disconnect or unsubscribe; a code of 0
@@ -154,7 +158,27 @@ func newLifecycle(h *Hub, o Lifecycle) *lifecycle {
 			ns.life = ns.life || chosen == name
 		}
 	}
+	h.patterns.tellOf(o.Namespaces)
 	return l
+}
+
+// tellOf has the lifecycle told of the patterns of chosen namespaces, nil for
+// all. That of everything is told of wherever one is that it reaches.
+func (p *patterns) tellOf(chosen []string) {
+	if p == nil {
+		return
+	}
+	p.all.life = chosen == nil
+	for _, s := range p.spaces {
+		s.view.life = s.ns.life
+		p.all.life = p.all.life || s.ns.life
+	}
+}
+
+// Concerns reports whether an event is about a channel of one of some
+// namespaces, about a pattern that reaches into one, or about none.
+func (e *LifecycleEvent) Concerns(namespaces []string) bool {
+	return e.Channel == "" || (e.Pattern && e.Channel == everything) || slices.Contains(namespaces, channel.Namespace(e.Channel))
 }
 
 // Begin says that the engine has started, and the bus. From here on the hub
@@ -235,7 +259,10 @@ func (l *lifecycle) subscribedLocked(t *topic, sb *sub) {
 		return
 	}
 	if l.told[LifeSubscribed] {
-		l.add(&LifecycleEvent{Event: LifeSubscribed, Channel: t.name, Client: sb.session.id, User: sb.user})
+		l.add(&LifecycleEvent{Event: LifeSubscribed, Channel: t.name, Pattern: t.ns.spaces != nil, Client: sb.session.id, User: sb.user})
+	}
+	if t.ns.spaces != nil {
+		return
 	}
 	if t.mu.seated++; t.mu.seated == 1 {
 		l.occupy(t)
@@ -248,8 +275,12 @@ func (l *lifecycle) unsubscribedLocked(t *topic, sb *sub, why Unsubscribe) {
 	}
 	if l.told[LifeUnsubscribed] {
 		l.add(&LifecycleEvent{
-			Event: LifeUnsubscribed, Channel: t.name, Client: sb.session.id, User: sb.user, Code: why.Code, Reason: why.Reason,
+			Event: LifeUnsubscribed, Channel: t.name, Pattern: t.ns.spaces != nil,
+			Client: sb.session.id, User: sb.user, Code: why.Code, Reason: why.Reason,
 		})
+	}
+	if t.ns.spaces != nil {
+		return
 	}
 	if t.mu.seated--; t.mu.seated == 0 {
 		l.vacate(t)

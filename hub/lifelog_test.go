@@ -103,6 +103,9 @@ func told(t testing.TB, e channel.Engine) (lines []string, batches int) {
 			if strings.HasPrefix(ev.Event, "node_") && ev.Node != "here" {
 				line.WriteString(" " + ev.Node)
 			}
+			if ev.Pattern {
+				line.WriteString(" (pattern)")
+			}
 			if ev.Count > 0 {
 				fmt.Fprint(&line, " ", ev.Count)
 			}

@@ -18,8 +18,14 @@ type lifetown struct {
 }
 
 func newLifetown(t *testing.T, ids ...string) *lifetown {
+	t.Helper()
+	return newLifetownWith(t, living, ids...)
+}
+
+func newLifetownWith(t *testing.T, change func(*hub.Options), ids ...string) *lifetown {
+	t.Helper()
 	w := &lifetown{shared: sharedEngine(t), diaries: make(map[string]*diary)}
-	w.town = newTown(t, living, func(id string) channel.Engine {
+	w.town = newTown(t, change, func(id string) channel.Engine {
 		d := newDiary(w.shared)
 		w.diaries[id] = d
 		return d

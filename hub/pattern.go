@@ -97,6 +97,13 @@ func (p *patterns) claims(ns *Namespace, name string) bool {
 	return p != nil && strings.IndexByte(name, '*') >= 0 && (p.spaces[ns.Policy.Namespace] != nil || name == everything)
 }
 
+// IsPattern reports whether a name is that of a pattern, well made or not, and
+// not of a channel.
+func (h *Hub) IsPattern(name string) bool {
+	ns := h.opts.Namespaces[channel.Namespace(name)]
+	return h.patterns != nil && (name == everything || ns != nil && h.patterns.claims(ns, name))
+}
+
 func errPattern(name string) error {
 	return channel.ErrBadRequest.With(fmt.Sprintf("%q is a pattern, which can only be subscribed to", name))
 }
