@@ -69,7 +69,7 @@ func namespaces(m *consumer.Manager) map[string]*hub.Namespace {
 	starred.Patterns = everybody
 	return map[string]*hub.Namespace{
 		"jobs": space("jobs", 10_000), "short": space("short", 5), "plain": space("plain", 0), "dead": space("dead", 10_000), "closed": closed,
-		"own":              space("own", 100), "starred": starred,
+		"own": space("own", 100), "starred": starred,
 		consumer.Namespace: {Policy: &channel.Policy{Namespace: consumer.Namespace}, Gate: m},
 	}
 }
