@@ -97,7 +97,7 @@ func checkURL(text string) *fault {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return faultf("expected an address such as https://example.com/keys")
+		return faultf("expected an address such as https://example.com/path")
 	case u.User != nil:
 		return faultf("the address must not hold a name or a password")
 	}
