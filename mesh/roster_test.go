@@ -146,15 +146,18 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestHear(t *testing.T) {
 	for text, want := range map[string][2]string{
-		`127.0.0.1:7102 - rid:9 - Route Error 'Rejecting connection, cluster name "c" does not match "d"'`:   {"the peer belongs to a cluster", "127.0.0.1:7102"},
-		`127.0.0.1:7101 - rid:11 - Router connection closed: Cluster Name Conflict`:                          {"the peer belongs to a cluster", "127.0.0.1:7101"},
-		`127.0.0.1:7101 - rid:12 - Route Error 'Authorization Violation'`:                                    {"the peer refuses this node", "127.0.0.1:7101"},
-		`127.0.0.1:5555 - rid:12 - authentication error - User "b"`:                                          {"the peer does not know the secret", "127.0.0.1:5555"},
-		`127.0.0.1:7101 - rid:12 - TLS route handshake error: remote error: tls: bad certificate`:            {"no TLS connection", "127.0.0.1:7101"},
-		`127.0.0.1:7101 - rid:12 - Remote server has a duplicate name: "a"`:                                  {"another node has the same name", "127.0.0.1:7101"},
-		`Error trying to connect to route (attempt 1): dial tcp 127.0.0.1:7103: connect: connection refused`: {"the peer cannot be reached", "127.0.0.1:7103"},
-		`Error trying to connect to route (attempt 2): lookup for host "node-b": no such host`:               {"the peer cannot be reached", "node-b"},
-		`127.0.0.1:7101 - rid:8 - Router connection closed: Duplicate Route`:                                 {"", "127.0.0.1:7101"},
+		`127.0.0.1:7102 - rid:9 - Route Error 'Rejecting connection, cluster name "c" does not match "d"'`:                                      {"the peer belongs to a cluster", "127.0.0.1:7102"},
+		`127.0.0.1:7101 - rid:11 - Router connection closed: Cluster Name Conflict`:                                                             {"the peer belongs to a cluster", "127.0.0.1:7101"},
+		`127.0.0.1:7101 - rid:12 - Route Error 'Authorization Violation'`:                                                                       {"the peer refuses this node", "127.0.0.1:7101"},
+		`127.0.0.1:5555 - rid:12 - authentication error - User "b"`:                                                                             {"the peer does not know the secret", "127.0.0.1:5555"},
+		`127.0.0.1:7101 - rid:12 - TLS route handshake error: remote error: tls: bad certificate`:                                               {"no TLS connection", "127.0.0.1:7101"},
+		`127.0.0.1:7101 - rid:12 - TLS route handshake error: read tcp 127.0.0.1:1->127.0.0.1:2: i/o timeout`:                                   {"the connection with the peer broke off", "127.0.0.1:7101"},
+		`127.0.0.1:7101 - rid:12 - TLS route handshake error: EOF`:                                                                              {"the connection with the peer broke off", "127.0.0.1:7101"},
+		`127.0.0.1:7101 - rid:12 - TLS route handshake error: tls: failed to verify certificate: x509: certificate signed by unknown authority`: {"no TLS connection", "127.0.0.1:7101"},
+		`127.0.0.1:7101 - rid:12 - Remote server has a duplicate name: "a"`:                                                                     {"another node has the same name", "127.0.0.1:7101"},
+		`Error trying to connect to route (attempt 1): dial tcp 127.0.0.1:7103: connect: connection refused`:                                    {"the peer cannot be reached", "127.0.0.1:7103"},
+		`Error trying to connect to route (attempt 2): lookup for host "node-b": no such host`:                                                  {"the peer cannot be reached", "node-b"},
+		`127.0.0.1:7101 - rid:8 - Router connection closed: Duplicate Route`:                                                                    {"", "127.0.0.1:7101"},
 		`Server is ready`: {"", ""},
 	} {
 		words, remote := mesh.Hear(text)

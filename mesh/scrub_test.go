@@ -152,6 +152,7 @@ func newHarmed(t *testing.T, fromEnd int, harm func(file string, size int64) err
 		return err
 	})
 	publishMany(t, c.Node(0), 0, 300)
+	c.whole(t) // two of three are enough for an acknowledgement
 	c.Stop(2)
 	publishMany(t, c.Node(0), 300, 310)
 	blocks, err := filepath.Glob(filepath.Join(c.dir, "nats", "jetstream", "$G", "streams", "S", "msgs", "*.blk"))

@@ -31,6 +31,7 @@ const (
 	troubleSecret  trouble = "the peer does not know the secret of the cluster, or only one of the two has TLS; give all nodes the same secret and TLS"
 	troubleRefused trouble = "the peer refuses this node: their secrets differ, or another node of this one's name is there; give all nodes the same secret, and each its own name"
 	troubleTLS     trouble = "no TLS connection with the peer: the certificates are not from the same authority, do not name the host, or only one of the two has TLS"
+	troubleBroken  trouble = "the connection with the peer broke off before it had TLS; one of the two has too much to do, or only one of the two has TLS"
 	troubleName    trouble = "another node has the same name; give each node its own, or stop the other"
 	troubleTwins   trouble = "two nodes of the same name want to be in the cluster; the later one is kept out until the other is gone: give each node its own name"
 	troubleNoPeer  trouble = "the peer cannot be reached; it is not running, or its address or a firewall is wrong"
@@ -140,6 +141,11 @@ func hear(text string) (what trouble, remote string) {
 	case strings.HasPrefix(text, "authentication error"):
 		return troubleSecret, remote
 	case strings.HasPrefix(text, "TLS route handshake error"):
+		// Only what TLS itself says is said of certificates: on machines that are
+		// busy a handshake takes too long, and one side hangs up.
+		if !strings.Contains(text, "tls: ") && !strings.Contains(text, "x509: ") {
+			return troubleBroken, remote
+		}
 		return troubleTLS, remote
 	case strings.HasPrefix(text, "Remote server has a duplicate name"), strings.Contains(text, "Duplicate Server Name"):
 		return troubleName, remote
@@ -178,7 +184,8 @@ var digits = regexp.MustCompile(`[0-9]+`)
 
 // suffer notes a trouble and says it where it is due.
 func (v *voice) suffer(what trouble, remote, text string) {
-	if what != troubleNoPeer {
+	passing := what == troubleNoPeer || what == troubleBroken
+	if !passing {
 		v.note(remote, refusal{what, time.Now()})
 	}
 	host := remote
@@ -189,8 +196,8 @@ func (v *voice) suffer(what trouble, remote, text string) {
 		return
 	}
 	level := slog.LevelError
-	if what == troubleNoPeer {
-		// Nodes that start one after the other are no error.
+	if passing {
+		// Nodes that start one after the other, or slowly, are no error.
 		level = slog.LevelWarn
 	}
 	v.log.Log(context.Background(), level, "trouble between nodes", observe.KeyRemote, remote, observe.KeyReason, string(what), observe.KeyErr, text)
