@@ -72,14 +72,6 @@ func consumerMethods() map[string]method {
 	}
 }
 
-// consumers returns the node's consumers.
-func (c *call) consumers() (*consumer.Manager, error) {
-	if m := c.door.opts.Consumers; m != nil {
-		return m, nil
-	}
-	return nil, channel.ErrNotAvailable.With("this server has no consumers")
-}
-
 // startOf returns where a consumer is to begin.
 func startOf(start string, since *position, otherwise string) (consumer.Start, error) {
 	switch {
@@ -98,15 +90,11 @@ func startOf(start string, since *position, otherwise string) (consumer.Start, e
 
 // consumerCreate makes a consumer, or gives one other settings.
 func (c *call) consumerCreate(ctx context.Context, r *consumerCreateRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
 	from, err := startOf(r.Start, r.Since, consumer.StartNew)
 	if err != nil {
 		return nil, err
 	}
-	return m.Create(ctx, r.Consumer, r.Channel, consumer.Settings{
+	return c.door.opts.Consumers.Create(ctx, r.Consumer, r.Channel, consumer.Settings{
 		AckTimeout: consumer.Milliseconds(r.AckTimeoutMs), MaxUnacked: int(r.MaxUnacked), MaxPerSession: int(r.MaxPerSession),
 		MaxAttempts: int(r.MaxAttempts), DeadLetter: r.DeadLetter, Ordered: r.Ordered, Exclusive: r.Exclusive,
 	}, from)
@@ -114,26 +102,18 @@ func (c *call) consumerCreate(ctx context.Context, r *consumerCreateRequest) (an
 
 // consumerInfo tells how one stands.
 func (c *call) consumerInfo(ctx context.Context, r *consumerRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
-	return m.Info(ctx, r.Consumer, r.Channel)
+	return c.door.opts.Consumers.Info(ctx, r.Consumer, r.Channel)
 }
 
 // consumerList tells how they stand, a page at a time.
 func (c *call) consumerList(ctx context.Context, r *consumerListRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
 	if r.Limit > MaxListedConsumers {
 		return nil, channel.ErrLimitExceeded.With(fmt.Sprintf("one answer lists at most %d consumers; go on with after", MaxListedConsumers))
 	}
 	if r.Limit == 0 {
 		r.Limit = MaxListedConsumers
 	}
-	list, next, err := m.List(ctx, r.Channel, r.After, int(r.Limit))
+	list, next, err := c.door.opts.Consumers.List(ctx, r.Channel, r.After, int(r.Limit))
 	if err != nil {
 		return nil, err
 	}
@@ -145,33 +125,21 @@ func (c *call) consumerList(ctx context.Context, r *consumerListRequest) (any, e
 
 // consumerSeek has one go on from another place.
 func (c *call) consumerSeek(ctx context.Context, r *consumerSeekRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
 	to, err := startOf(r.Start, r.Since, "")
 	if err != nil {
 		return nil, err
 	}
-	return m.Seek(ctx, r.Consumer, r.Channel, to)
+	return c.door.opts.Consumers.Seek(ctx, r.Consumer, r.Channel, to)
 }
 
 // consumerDelete forgets one.
 func (c *call) consumerDelete(ctx context.Context, r *consumerRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
-	return &empty{}, m.Delete(ctx, r.Consumer, r.Channel)
+	return &empty{}, c.door.opts.Consumers.Delete(ctx, r.Consumer, r.Channel)
 }
 
 // consumerAck answers deliveries, by their tokens, or by their offsets in the
 // name of whoever has them.
 func (c *call) consumerAck(ctx context.Context, r *consumerAckRequest) (any, error) {
-	m, err := c.consumers()
-	if err != nil {
-		return nil, err
-	}
 	word, err := (&consumer.WordJSON{
 		Acks: r.Acks, Consumer: r.Consumer, Channel: r.Channel, Offsets: r.Offsets,
 		Nack: r.Nack, DelayMs: r.DelayMs, InProgress: r.InProgress,
@@ -180,5 +148,5 @@ func (c *call) consumerAck(ctx context.Context, r *consumerAckRequest) (any, err
 		return nil, err
 	}
 	word.Operator = true
-	return m.Settle(ctx, word)
+	return c.door.opts.Consumers.Settle(ctx, word)
 }

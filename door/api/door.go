@@ -19,7 +19,7 @@ import (
 // Prefix is where the methods are.
 const Prefix = "/api/"
 
-// Options is what a Door is made of. Hub is required.
+// Options is what a Door is made of. Hub and Consumers are required.
 type Options struct {
 	Hub *hub.Hub
 	// Key is what callers send. Without it the API is off.
@@ -28,7 +28,7 @@ type Options struct {
 	// machine reaches, and that refuse web pages of other origins before they
 	// come here: a page can make its visitor's browser call.
 	Insecure bool
-	// Consumers are what is delivered until it is acknowledged; nil is none.
+	// Consumers are what is delivered until it is acknowledged.
 	Consumers *consumer.Manager
 	// Version is that of the binary, for info.
 	Version string

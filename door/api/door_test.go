@@ -68,10 +68,10 @@ func TestWithoutKey(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, "/api/info", nil)
 	req.Header.Set("X-API-Key", "")
 	off := httptest.NewRecorder()
-	api.New(api.Options{Hub: r.hub}).ServeHTTP(off, req)
+	api.New(api.Options{Hub: r.hub, Consumers: r.consumers}).ServeHTTP(off, req)
 	wantFailure(t, off.Code, off.Body.String(), http.StatusNotFound, channel.CodeMethodNotFound, "set api.key")
 	open := httptest.NewRecorder()
-	api.New(api.Options{Hub: r.hub, Insecure: true}).ServeHTTP(open, req)
+	api.New(api.Options{Hub: r.hub, Consumers: r.consumers, Insecure: true}).ServeHTTP(open, req)
 	if open.Code != http.StatusOK {
 		t.Errorf("insecure: status %d, %s", open.Code, open.Body)
 	}

@@ -91,14 +91,7 @@ const maxFollowed = 10
 
 // explainConsumers adds what became of it at the consumers of the channel.
 func (c *call) explainConsumers(ctx context.Context, r *explainRequest, e *hub.Explanation, out *explainResult) error {
-	m, err := c.consumers()
-	if err != nil {
-		if r.Consumer == "" {
-			return nil
-		}
-		return err
-	}
-	list, more, err := m.Explain(ctx, &consumer.ExplainRequest{
+	list, more, err := c.door.opts.Consumers.Explain(ctx, &consumer.ExplainRequest{
 		Channel: r.Channel, Consumer: r.Consumer, Client: r.Client, User: r.User, At: e.At, Top: e.Top, Kept: e.Pub != nil,
 	})
 	if err != nil {

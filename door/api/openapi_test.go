@@ -193,7 +193,7 @@ func (s *spec) try(t *testing.T, r *rig, method string, body any) {
 func TestOpenAPIErrors(t *testing.T) {
 	s := readSpec(t)
 	r := newRig(t, hub.Limits{})
-	off := api.New(api.Options{Hub: r.hub})
+	off := api.New(api.Options{Hub: r.hub, Consumers: r.consumers})
 	full := `{"x":"` + strings.Repeat("x", api.BodyBytes(r.hub.Limits().MessageBytes)) + `"}`
 	for _, method := range api.Methods() {
 		causes := map[string]func() (*api.Door, *http.Request){
