@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,7 +123,7 @@ func (a *agreement) compare(n channel.Node) {
 	if keys := a.own.differences(&other); len(keys) > 0 {
 		shown := keys[:min(len(keys), maxShownKeys)]
 		a.log.Warn("another node has a different configuration; until they are the same, channels keep and promise different things on different nodes",
-			observe.KeyNode, n.ID, "keys", shown, observe.KeyCount, len(keys))
+			observe.KeyNode, n.ID, observe.KeyReason, strings.Join(shown, ", "), observe.KeyCount, len(keys))
 	}
 }
 

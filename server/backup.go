@@ -99,7 +99,7 @@ func (b *backups) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	result = done
-	b.server.log.Info("a backup was made", "dir", done.Dir, "files", done.Files, "bytes", done.Bytes)
+	b.server.log.Info("a backup was made", observe.KeyPath, done.Dir, observe.KeyCount, done.Files, observe.KeyBytes, done.Bytes)
 }
 
 // instead says what to do where an engine makes no backups.

@@ -166,7 +166,7 @@ func (s *stream) ensure(ctx context.Context, want retention, exact bool) error {
 	}
 	if s.engine.options.Replicas < sh.replicas {
 		s.engine.options.Logger.Warn("a stream has more copies than engine.jetstream.replicas of this node says, and keeps them; let all nodes say the same",
-			observe.KeyNamespace, s.key.namespace, "has", sh.replicas, "wanted", s.engine.options.Replicas)
+			observe.KeyNamespace, s.key.namespace, observe.KeyCount, sh.replicas, observe.KeyLimit, s.engine.options.Replicas)
 	}
 	if sh.keeps != want || s.engine.options.Replicas > sh.replicas {
 		if info, err = s.reshape(ctx, &sh, want); err != nil {
