@@ -260,12 +260,18 @@ func (c *Caller) request(ctx context.Context, h *hook, headers map[string][]stri
 	return nil, read(a.Result)
 }
 
-// exchange sends a request and returns the body of a good answer.
-func exchange(client *http.Client, r *http.Request) ([]byte, error) {
+// send sends a request. Its error is without the URL, which may hold a secret.
+func send(client *http.Client, r *http.Request) (*http.Response, error) {
 	res, err := client.Do(r)
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // without the URL, which may hold a secret
+		err = u.Err
 	}
+	return res, err
+}
+
+// exchange sends a request and returns the body of a good answer.
+func exchange(client *http.Client, r *http.Request) ([]byte, error) {
+	res, err := send(client, r)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -300,10 +299,7 @@ func (s *Sender) post(ctx context.Context, id string, body []byte) error {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(HeaderID, id)
 	r.Header.Set(HeaderSignature, Signature(s.o.Webhook.Secret, time.Now(), body))
-	res, err := s.client.Do(r)
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // without the URL, which may hold a secret
-	}
+	res, err := send(s.client, r)
 	if err != nil {
 		return err
 	}
