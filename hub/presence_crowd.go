@@ -19,6 +19,9 @@ const (
 	newsEvery = 100 * time.Millisecond
 	// newsBytes is about how many bytes a batch holds.
 	newsBytes = 32 << 10
+	// newsHoles is how many that came to nothing may stand among what waits,
+	// unless it is less than half.
+	newsHoles = 1024
 	// newsOverhead is what a join takes beside what it tells, about.
 	newsOverhead = 96
 )
@@ -36,9 +39,10 @@ type crowd struct {
 	// info. where finds it.
 	waiting []news
 	where   map[newsKey]int
-	// first is the number of the first that waits; where has numbers.
-	first  int
-	queued bool
+	// first is the number of the first that waits; where has numbers. holes is
+	// how many came to nothing.
+	first, holes int
+	queued       bool
 }
 
 // news is one join or leave, of a connection or of a user.
@@ -165,6 +169,8 @@ func (t *topic) newsLocked(n news) {
 		if old := &c.waiting[at-c.first]; old.joined() != n.joined() && (key.user || !n.joined() || sameInfo(old.info, n.info)) {
 			old.info = nil
 			delete(c.where, key)
+			c.holes++
+			c.compact()
 			return
 		}
 	}
@@ -177,6 +183,25 @@ func (t *topic) newsLocked(n news) {
 		c.queued = true
 		t.hub.pacer.add(t.hub, t)
 	}
+}
+
+// compact forgets what came to nothing, where there is much of it: who comes and
+// goes again and again is not to make the others' news longer.
+func (c *crowd) compact() {
+	if c.holes <= newsHoles || c.holes <= len(c.waiting)/2 {
+		return
+	}
+	kept := make([]news, 0, len(c.waiting)-c.holes)
+	for i, n := range c.waiting {
+		if n.info == nil {
+			continue
+		}
+		if key := n.key(); c.where[key] == c.first+i {
+			c.where[key] = c.first + len(kept)
+		}
+		kept = append(kept, n)
+	}
+	c.waiting, c.holes = kept, 0
 }
 
 func sameInfo(a, b *channel.ClientInfo) bool {
@@ -204,7 +229,9 @@ func (t *topic) tellWaiting() (more bool) {
 	var out []news
 	size := 0
 	for _, n := range c.waiting {
-		if n.info != nil {
+		if n.info == nil {
+			c.holes--
+		} else {
 			if len(out) == t.batch() || size > 0 && size+n.size() > newsBytes {
 				break
 			}

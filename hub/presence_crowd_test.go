@@ -154,3 +154,45 @@ func TestHalfOpenConnectionsAreNotPresentForLong(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who comes and goes again and again while much is to be told takes no
+// room for it, and the others are told all the same, each once.
+func TestComingAndGoingTakesNoRoom(t *testing.T) {
+	const many, flaps = 3000, 10_000
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) { o.Namespaces["room"].JoinLeaveRate = 1000 })
+		watcher := s.connect("watcher")
+		if err := watcher.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range many {
+			if err := s.connect(fmt.Sprint("u", i)).join(hub.SubscribeRequest{Channel: "room:x"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restless := s.connect("restless")
+		for range flaps {
+			restless.subscribe("room:x")
+			if err := restless.Unsubscribe("room:x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := s.hub.NewsWaiting("room:x"); n > 3*many {
+			t.Errorf("%d are kept to tell of %d who came", n, many)
+		}
+		wait(10 * time.Second)
+		told := make(map[string]int)
+		for _, line := range watcher.comings() {
+			told[line]++
+		}
+		delete(told, "join watcher")
+		for line, n := range told {
+			if n != 1 || strings.Contains(line, "restless") {
+				t.Errorf("%q was told %d times", line, n)
+			}
+		}
+		if len(told) != many {
+			t.Errorf("%d were told of, %d came", len(told), many)
+		}
+	})
+}
