@@ -16,4 +16,5 @@ type Mercure struct {
 	Enabled          bool   `yaml:"enabled" default:"false" doc:"Whether there is a hub at /.well-known/mercure. Tokens are checked as auth.tokens says; subscribers without one need auth.anonymous."`
 	Namespace        string `yaml:"namespace" default:"mercure" form:"filled" doc:"Namespace of public updates: topic https://example.com/1 is mercure:https://example.com/1. Templates, URL patterns and * need subscribe_patterns."`
 	PrivateNamespace string `yaml:"private_namespace" default:"mercure-private" form:"filled" doc:"Namespace of private updates. What a token's claims name is to it what a subscription token is, so it lets in token."`
+	Subscriptions    bool   `yaml:"subscriptions" default:"false" doc:"Whether active subscriptions are told in private updates and listed at /.well-known/mercure/subscriptions, to those whose token names these topics. Each stream then takes one more of limits.channels_per_connection."`
 }

@@ -3,8 +3,10 @@ package server
 import (
 	"net/http"
 
+	"myelin/channel"
 	"myelin/door/mercure"
 	"myelin/door/pusher"
+	"myelin/hub"
 )
 
 // foreignRoutes adds the doors of other protocols that are switched on.
@@ -23,9 +25,24 @@ func (s *Server) foreignRoutes(mux *http.ServeMux) {
 		d := mercure.New(s.ctx, mercure.Options{
 			Hub: s.hub, Host: s.host, Verifier: s.verifier, Origins: s.origins, Anonymous: s.cfg.Auth.Anonymous,
 			Public: m.Namespace, Private: m.PrivateNamespace, Audience: s.cfg.Auth.Tokens.Audience,
-			Metrics: s.metrics, Logger: s.log,
+			Subscriptions: m.Subscriptions, Metrics: s.metrics, Logger: s.log,
 		})
 		mux.Handle(mercure.Path, s.guard(d))
+		if m.Subscriptions {
+			list := s.guard(http.HandlerFunc(d.ServeSubscriptions))
+			mux.Handle(mercure.SubscriptionsPath, list)
+			mux.Handle(mercure.SubscriptionsPath+"/", list)
+		}
 		mux.Handle("GET "+mercure.MetadataPath, s.guard(http.HandlerFunc(d.ServeMetadata)))
+	}
+}
+
+// addMercure adds the namespace of active subscriptions, where there is one:
+// nothing is published to it, its members are what counts.
+func (s *Server) addMercure() {
+	if m := s.cfg.Mercure; m.Enabled && m.Subscriptions {
+		s.spaces[mercure.SubscriptionsNamespace] = &hub.Namespace{
+			Policy: &channel.Policy{Namespace: mercure.SubscriptionsNamespace}, Presence: true, System: true, PositionCheck: -1,
+		}
 	}
 }

@@ -129,6 +129,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.addConsumers()
+	s.addMercure()
 	if s.caller, err = s.newCaller(); err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package mercure
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,12 +22,37 @@ type bearer struct {
 	// who is nil where there is no token.
 	who                *auth.Identity
 	publish, subscribe matchers
+	// payloads is what the token says of subscriptions, the first that matches.
+	payloads []payloadOf
 	// ends is when the token does, zero for never.
 	ends time.Time
 	// strict: the token is one of revision 8.
 	strict bool
 	// byCookie: a browser added the token on its own.
 	byCookie bool
+}
+
+// payloadOf is what is told of subscriptions whose matcher one of some selects.
+type payloadOf struct {
+	// topics is nil for all subscriptions.
+	topics matchers
+	data   json.RawMessage
+}
+
+// payload returns what the token says of a subscription by its matcher.
+func (b *bearer) payload(text string) json.RawMessage {
+	for _, p := range b.payloads {
+		if p.topics == nil || slices.ContainsFunc(p.topics, func(m *matcher) bool { return m.text == text || m.matches(text) }) {
+			return p.data
+		}
+	}
+	return nil
+}
+
+// isObject reports whether raw is a JSON object.
+func isObject(raw json.RawMessage) bool {
+	raw = bytes.TrimLeft(raw, " \t\r\n")
+	return len(raw) > 0 && raw[0] == '{'
 }
 
 // tokenOf returns the token of a request, "" for none: of the header, else of
@@ -111,9 +138,14 @@ func (b *bearer) readClaim(raw json.RawMessage) error {
 	var c struct {
 		Publish   []string `json:"publish"`
 		Subscribe []string `json:"subscribe"`
+		// Payload is about all subscriptions.
+		Payload json.RawMessage `json:"payload"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return invalidToken(`the claim "mercure" is {"publish": [selectors], "subscribe": [selectors]}`)
+	}
+	if len(c.Payload) > 0 {
+		b.payloads = []payloadOf{{data: c.Payload}}
 	}
 	for _, list := range []struct {
 		texts []string
@@ -153,6 +185,7 @@ func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage, at home) erro
 			Match *string `json:"match"`
 			Type  *string `json:"matchType"`
 		} `json:"topics"`
+		Payload json.RawMessage `json:"payload"`
 	}
 	if err := json.Unmarshal(raw, &all); err != nil || len(all) > maxDetails {
 		return invalidToken("authorization_details is a list of at most " + strconv.Itoa(maxDetails) + " objects")
@@ -163,6 +196,9 @@ func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage, at home) erro
 		}
 		if len(detail.Actions) == 0 || len(detail.Topics) == 0 || len(detail.Topics) > maxMatchers {
 			return invalidToken("a detail has actions and 1 to " + strconv.Itoa(maxMatchers) + " topics")
+		}
+		if detail.Payload != nil && !isObject(detail.Payload) {
+			return invalidToken("the payload of a detail is a JSON object")
 		}
 		var selected matchers
 		for _, t := range detail.Topics {
@@ -188,6 +224,9 @@ func (b *bearer) readDetails(token *auth.Raw, raw json.RawMessage, at home) erro
 				b.publish = append(b.publish, selected...)
 			case "subscribe":
 				b.subscribe = append(b.subscribe, selected...)
+				if detail.Payload != nil {
+					b.payloads = append(b.payloads, payloadOf{selected, detail.Payload})
+				}
 			default:
 				return invalidToken(`the actions of a detail are "publish" and "subscribe"`)
 			}

@@ -50,6 +50,11 @@ func newStageWith(t *testing.T, o mercure.Options, hooks conversation.Hooks) *st
 		}
 	}
 	spaces["mercure"].AskSubscribe, spaces["mercure"].AskPublish = hooks != nil, hooks != nil
+	if o.Subscriptions {
+		spaces[mercure.SubscriptionsNamespace] = &hub.Namespace{
+			Policy: &channel.Policy{Namespace: mercure.SubscriptionsNamespace}, Presence: true, System: true, PositionCheck: -1,
+		}
+	}
 	s := &stage{World: conversationtest.New(t, conversationtest.Options{Namespaces: spaces, Bans: true, Hooks: hooks, Logger: o.Logger, Limits: hub.Limits{MessageBytes: 1000}})}
 	verifier, err := auth.NewVerifier(auth.Options{HMACSecret: conversationtest.Secret})
 	if err != nil {
@@ -64,6 +69,8 @@ func newStageWith(t *testing.T, o mercure.Options, hooks conversation.Hooks) *st
 	d := mercure.New(t.Context(), o)
 	mux := http.NewServeMux()
 	mux.Handle(mercure.Path, d)
+	mux.HandleFunc(mercure.SubscriptionsPath, d.ServeSubscriptions)
+	mux.HandleFunc(mercure.SubscriptionsPath+"/", d.ServeSubscriptions)
 	mux.HandleFunc(mercure.MetadataPath, d.ServeMetadata)
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)

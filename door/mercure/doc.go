@@ -32,7 +32,12 @@
 // once, unless it came back in between. It is not all or nothing: who tries again
 // with the same id does not publish twice.
 //
-// A stream ends when its token does.
+// A stream ends when its token does. One without a token is whose the user's
+// backend says, where that is asked; it is asked about public topics and updates
+// in namespaces that say so, too.
+//
+// With Options.Subscriptions a stream's matchers are told when they begin and
+// end, and listed meanwhile, over all nodes; a node that dies tells nothing.
 //
 // # Limits
 //

@@ -36,8 +36,11 @@ type Options struct {
 	// Audience is what tokens are for, "" where that is not checked. Where it is
 	// the hub's address, relative topics and patterns are relative to that.
 	Audience string
-	Metrics  *observe.Metrics
-	Logger   *slog.Logger
+	// Subscriptions has active subscriptions told and listed, for which there is
+	// the namespace of the same name.
+	Subscriptions bool
+	Metrics       *observe.Metrics
+	Logger        *slog.Logger
 }
 
 // Door answers the requests of publishers and subscribers.

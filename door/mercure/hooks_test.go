@@ -130,6 +130,10 @@ func TestTheApplicationIsAsked(t *testing.T) {
 	if r := s.do(t, http.MethodGet, "?match=forbidden", "", cookie); r.StatusCode != http.StatusForbidden {
 		t.Errorf("%s", r.Status)
 	}
+	// Nobody can be asked about all topics at once.
+	if r := s.do(t, http.MethodGet, "?match=*", "", cookie); r.StatusCode != http.StatusBadRequest {
+		t.Errorf("%s", r.Status)
+	}
 	a.said()
 	// Who has a token is who that says, and the claims are what they are.
 	s.listen(t, "?match=p", bearer(old(t, "p")))

@@ -14,6 +14,8 @@ const (
 	maxField = 255
 	// maxDetails is how many authorization details a token may have.
 	maxDetails = 32
+	// maxTold is how many bytes may be told of a stream's subscriptions.
+	maxTold = 8 << 10
 	// scanned is how many publications are looked through, over all topics, for
 	// an id that the publisher chose.
 	scanned = 1000

@@ -22,11 +22,15 @@ const (
 	// kindSelector is what there was before: a topic as it is or a URI template
 	// (RFC 6570).
 	kindSelector = ""
+	// kindTemplate is what is told of a selector that is a template.
+	kindTemplate = "URITemplate"
 )
 
 // matcher selects topics.
 type matcher struct {
 	text string
+	// way is the way it was read.
+	way string
 	// re is nil where the text itself is the topic, or everything.
 	re *regexp.Regexp
 	// read returns what of a topic re is about; nil for the topic as it is.
@@ -35,7 +39,7 @@ type matcher struct {
 
 // newMatcher reads a matcher of the hub at.
 func newMatcher(kind, text string, at home) (*matcher, error) {
-	m := &matcher{text: text}
+	m := &matcher{text: text, way: kind}
 	if err := checkText(text); err != nil {
 		return nil, err
 	}
@@ -84,6 +88,18 @@ func checkText(s string) error {
 
 // exact reports whether the matcher is for one topic.
 func (m *matcher) exact() bool { return m.re == nil && m.text != everything }
+
+// kind returns how the matcher selects, in the words of revision 8, which knows
+// no templates.
+func (m *matcher) kind() string {
+	switch {
+	case m.way == kindSelector && m.re != nil:
+		return kindTemplate
+	case m.way == kindSelector:
+		return kindExact
+	}
+	return m.way
+}
 
 // matches reports whether a topic is selected.
 func (m *matcher) matches(topic string) bool {

@@ -123,7 +123,9 @@ func TestOwnTopics(t *testing.T) {
 		"/.well-known/mercure": true, "/.well-known/mercure/x": true, "https://hub.x/.well-known/mercure/subscriptions/a": true,
 		"https://hub.x/.well-known/./mercure": true, "https://hub.x/a/../.well-known/mercure": true, "//hub.x/.well-known/mercure": true,
 		"mercure": true, "mercure/a": true, "/.well-known/%2e%2e/.well-known/mercure": true, "/.well-known/mercure?x": true, "/.well-known/mercure#x": true,
-		"/.well-known/mercurex": false, "https://hub.x": false, "https://hub.x/mercure": false, "urn:a": false, "x": false,
+		"/.well-known/mercure/subscriptions/Exact/https://e.x/1/x": true, "/.well-known/mercure/x?://y/z": true, "HTTPS://hub.x/.well-known/mercure": true,
+		"https:/.well-known/mercure": true,
+		"/.well-known/mercurex":      false, "https://hub.x": false, "https://hub.x/mercure": false, "urn:a": false, "urn:mercure": false, "x": false,
 	} {
 		if mercure.IsOwn(topic) != want {
 			t.Errorf("%q", topic)

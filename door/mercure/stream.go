@@ -135,6 +135,11 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
+	end, err := s.register(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	d.metrics.Opened.Inc()
 	d.metrics.Connections.Add(1)
 	defer d.metrics.Connections.Add(-1)
@@ -266,6 +271,8 @@ func (s *stream) joinPatterns(ctx context.Context) (subs []*hub.Subscription, er
 		switch {
 		case err != nil:
 			return subs, err
+		case ns.AskSubscribe && !private:
+			return subs, channel.ErrNotAvailable.With("the backend is asked about each topic: name them, in place of templates, patterns and *")
 		case ns.Patterns == 0:
 			return subs, channel.ErrNotAvailable.With("templates, patterns and * need subscribe_patterns in namespace \"" + space + "\"")
 		}

@@ -47,14 +47,12 @@ const ownPath = "/.well-known/mercure"
 // isOwn reports whether a topic is for the hub itself to publish: by its path,
 // whatever its host.
 func isOwn(topic string) bool {
-	path := topic
-	if _, rest, ok := strings.Cut(topic, "://"); ok {
-		i := strings.IndexByte(rest, '/')
-		if i < 0 {
-			return false
-		}
-		path = rest[i:]
-	} else if rest, ok := strings.CutPrefix(topic, "//"); ok {
+	scheme := schemed.FindString(topic)
+	path := topic[len(scheme):]
+	if scheme != "" && !strings.HasPrefix(path, "/") {
+		return false // such as urn:x, which has no path of a hub
+	}
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		i := strings.IndexByte(rest, '/')
 		if i < 0 {
 			return false

@@ -214,6 +214,34 @@ test('a stream ends when its token does', async () => {
   assert.ok(Date.now() - began < 4000);
 });
 
+test('active subscriptions are told and listed to who may have them', async () => {
+  const port = await freePort();
+  const own = await Server.start({ port, config: config(port).replace('{enabled: true}', '{enabled: true, subscriptions: true}') });
+  const all = `${HUB}/subscriptions`;
+  const topic = 'https://example.com/seat/1';
+  const watcher = bearer({ mercure: { subscribe: [`${all}{/type,match,who}`, all] } });
+  const watch = await listen(own, query(['topic', `${all}/Exact/${encodeURIComponent(topic)}/{who}`]), watcher);
+  const l = await listen(own, query(['topic', topic]), bearer({ sub: 'ann', mercure: { subscribe: [], payload: { seat: 1 } } }));
+  await until('told', () => watch.data.length === 1);
+  const told = JSON.parse(watch.data[0]);
+  assert.deepEqual([told.type, told.matchType, told.match, told.active, told.payload], ['Subscription', 'Exact', topic, true, { seat: 1 }]);
+  assert.match(told.subscriber, /^ann\//);
+  const one = await fetch(own.http(told.id), { headers: watcher });
+  assert.equal(one.headers.get('content-type'), 'application/ld+json');
+  assert.deepEqual({ ...(await one.json()), lastEventID: undefined }, { ...told, lastEventID: undefined });
+  const list = await (await fetch(own.http(all), { headers: watcher })).json();
+  assert.equal(list.type, 'Subscriptions');
+  assert.ok(list.subscriptions.some((s) => s.id === told.id));
+  assert.equal((await fetch(own.http(all))).status, 401);
+  assert.equal((await fetch(own.http(all), { headers: bearer({ mercure: { subscribe: [topic] } }) })).status, 403);
+  l.close();
+  await until('ended', () => watch.data.length === 2);
+  assert.deepEqual(JSON.parse(watch.data[1]), { ...told, active: false });
+  assert.equal((await fetch(own.http(told.id), { headers: watcher })).status, 404);
+  watch.close();
+  await own.stop();
+});
+
 test('cookies are for pages of allowed origins', async () => {
   const post = (headers) => fetch(server.http(HUB), { method: 'POST', headers, body: new URLSearchParams({ topic: 'urn:c', data: 'x' }) }).then((r) => r.status);
   for (const name of ['mercureAuthorization', 'mercureAccessToken']) {
