@@ -1,6 +1,7 @@
 package disk_test
 
 import (
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,4 +73,22 @@ func TestEndOfAnEntryIsWatched(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestWatchingKeepsNothing holds that a channel of which nothing is kept costs
+// nothing once its publication has gone to those who watch.
+func TestWatchingKeepsNothing(t *testing.T) {
+	r := start(t, disk.Options{FS: vfs.NewMem()})
+	p := &channel.Policy{Namespace: "fleeting"}
+	var w tally
+	if err := r.Watch(t.Context(), p, &w); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 200 {
+		r.publish("fleeting:"+strconv.Itoa(n), p, "x")
+	}
+	if w.pubs.Load() != 200 || r.Books() != 0 {
+		t.Errorf("%d publications came, %d channels are known still", w.pubs.Load(), r.Books())
+	}
+	r.stop()
 }
