@@ -43,6 +43,31 @@ func TestMaxChannels(t *testing.T) {
 	})
 }
 
+// A channel of which nothing is kept has a place for as long as its publication
+// is on the way to those who watch.
+func TestWatchingKeepsNothing(t *testing.T) {
+	inBubble(t, memory.Options{MaxChannels: 1}, func(s *bench) {
+		wind := &channel.Policy{Namespace: "wind"}
+		var w tally
+		if err := s.Watch(t.Context(), wind, &w); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 10 {
+			s.publish(channel.PublishRequest{Channel: fmt.Sprint("wind:", n), Policy: wind})
+		}
+		s.want("nobody is subscribed", 0, 0)
+		if w != 10 {
+			t.Errorf("%d publications came", w)
+		}
+	})
+}
+
+// tally counts what a watcher is handed.
+type tally int
+
+func (w *tally) Watched(*channel.Publication) { *w++ }
+func (w *tally) Gap()                         { *w += 1000 }
+
 func TestMaxBytes(t *testing.T) {
 	const limit = 10_000
 	inBubble(t, memory.Options{MaxBytes: limit}, func(s *bench) {
