@@ -59,6 +59,16 @@ func (c *conflation) compact() {
 	c.list = kept
 }
 
+// holds reports whether a publication is among what waits.
+func (c *conflation) holds(at channel.Position) bool {
+	for _, d := range c.list {
+		if d != nil && d.event.Pub.Position == at {
+			return true
+		}
+	}
+	return false
+}
+
 // size is how many keys there are.
 func (c *conflation) size() int { return len(c.index) }
 

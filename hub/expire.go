@@ -79,7 +79,12 @@ func (s *shard) fresh(p *part) []*delivery {
 	for _, d := range p.batch {
 		if !expired(d.event.Pub) {
 			kept = append(kept, d)
+			continue
 		}
+		if p.lapsed == nil {
+			p.lapsed = new(trail)
+		}
+		p.lapsed.skipped(p.topic.name, d.event.Pub, skipExpired)
 	}
 	if gone := len(p.batch) - len(kept); gone > 0 {
 		s.hub.opts.Metrics.Expired(queueInbox).Add(int64(gone))

@@ -109,6 +109,8 @@ type Account struct {
 	Pattern      string `json:"pattern,omitempty"`
 	PatternSince int64  `json:"pattern_since,omitempty"`
 	Denied       bool   `json:"denied,omitempty"`
+	// Paced: it waits for its turn, by the subscription's rate.
+	Paced bool `json:"paced,omitempty"`
 	// Filtered: the subscription's filter does not let it through.
 	Filtered bool `json:"filtered,omitempty"`
 	// Queued is how many bytes wait for the connection, since BlockedAt.
@@ -240,6 +242,10 @@ func weigh(r *ExplainRequest, e *Explanation, a *Account) (Verdict, string) {
 	}
 	covered := a.Connected && a.Subscribed && a.Epoch == at.Epoch && at.Offset > a.From
 	if t := telling(a.Trail, at, covered); t != nil {
+		if t.Kind == TraceEnded && at.Offset <= t.Last {
+			verdict, reason := handed(e, a)
+			return verdict, fmt.Sprintf("%s; that was before the subscription ended at %s (%s)", reason, clockTime(t.At), t.Why)
+		}
 		return t.verdict(at)
 	}
 	switch {
@@ -253,11 +259,13 @@ func weigh(r *ExplainRequest, e *Explanation, a *Account) (Verdict, string) {
 	case a.Epoch != at.Epoch:
 		return VerdictEarlier, "the client's subscription began in epoch " + a.Epoch + ", the publication is of epoch " + at.Epoch
 	case at.Offset <= a.From:
-		return VerdictEarlier, fmt.Sprintf("the subscription began behind it, at offset %d; what came with its reply, if the client asked to recover, is included in that", a.From)
+		return VerdictEarlier, fmt.Sprintf("the subscription began behind it, at offset %d; what came with its reply, if the client asked to recover, is included in that, if it had not expired and no filter was in its way", a.From)
 	case a.Waiting:
 		return VerdictPending, "the subscription waits for what it missed to be read, and then gets it"
 	case a.Filtered && e.Pub != nil:
 		return VerdictSkipped, "the filter of the subscription, its own or that of its token, does not let the publication's tags through"
+	case a.Paced:
+		return VerdictPending, "it waits for its turn, by the rate that the subscription asked for"
 	case at.Offset > a.Last:
 		return VerdictPending, fmt.Sprintf("the subscription was last handed offset %d and has not come to it", a.Last)
 	}
@@ -292,6 +300,9 @@ func handed(e *Explanation, a *Account) (Verdict, string) {
 	switch {
 	case published != 0 && a.AnsweredAt > published:
 		return VerdictReceived, "the client answered a ping that was sent behind it at " + clockTime(a.AnsweredAt)
+	case !a.Connected && a.Queued > 0 && (published == 0 || published >= a.BlockedAt):
+		return VerdictEnded, fmt.Sprintf("the connection took nothing from %s on and ended at %s with %d (%s), while %d bytes waited for it, this publication probably among them",
+			clockTime(a.BlockedAt), clockTime(a.ClosedAt), a.Code, a.Close, a.Queued)
 	case a.Queued > 0 && (published == 0 || published >= a.BlockedAt):
 		return VerdictQueued, fmt.Sprintf("the connection has taken nothing since %s and %d bytes wait for it, this publication probably among them",
 			clockTime(a.BlockedAt), a.Queued)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,6 +34,9 @@ func (s *Session) account(r *ExplainRequest) (Account, bool) {
 		a = s.shard.account(s, sb, r)
 		if by.Pattern != "" {
 			a.Trail = append(a.Trail, s.trail.of(by.Pattern)...)
+			if ps := s.subscription(by.Pattern); ps != nil && ps.topic != nil {
+				a.Trail = append(a.Trail, ps.lapsed(by.Pattern)...)
+			}
 			a.Pattern, a.PatternSince, a.Denied, a.Filtered = by.Pattern, by.PatternSince, by.Denied, by.Filtered
 		}
 	}) {
@@ -49,14 +53,7 @@ func (s *Session) account(r *ExplainRequest) (Account, bool) {
 func (sh *shard) account(s *Session, sb *sub, r *ExplainRequest) Account {
 	o := &s.out
 	a := Account{Node: sh.hub.opts.Node, Client: s.id, Connected: !o.closing && !o.closed, Trail: s.trail.of(r.Channel)}
-	a.Queued = o.late.size()
-	if o.blocked {
-		a.BlockedAt = o.blockedAt
-	}
-	a.AnsweredAt = s.clock.answered
-	if !s.pinged.Load() {
-		a.AnsweredAt = s.clock.pinged
-	}
+	s.pulse(&a)
 	if sb == nil || sb.topic == nil || sb.state == subGone || sb.state == subNew {
 		return a
 	}
@@ -66,7 +63,34 @@ func (sh *shard) account(s *Session, sb *sub, r *ExplainRequest) Account {
 	a.Subscribed, a.Waiting = true, sb.state == subWaiting
 	a.From, a.Last, a.Epoch = sb.from, sb.last, sb.epoch
 	a.Filtered = !sb.filter.Match(r.Tags)
+	a.Paced = sb.pace != nil && sb.pace.held.holds(r.At)
+	if r.At.Offset > sb.from {
+		a.Trail = append(a.Trail, sb.lapsed(r.Channel)...)
+	}
 	return a
+}
+
+// pulse fills in how the connection does, or did when it ended.
+func (s *Session) pulse(a *Account) {
+	o := &s.out
+	a.Queued = o.late.size()
+	if o.blocked {
+		a.BlockedAt = o.blockedAt
+	}
+	a.AnsweredAt = s.clock.answered
+	if !s.pinged.Load() {
+		a.AnsweredAt = s.clock.pinged
+	}
+}
+
+// lapsed returns what had expired before it was handed to any subscription of
+// the shard, of those that sb would have got.
+func (sb *sub) lapsed(name string) []Trace {
+	p := sb.session.shard.part(sb.topic)
+	if p == nil {
+		return nil
+	}
+	return p.lapsed.of(name)
 }
 
 // ask has fn called by the shard's goroutine and waits for it. It reports
@@ -143,15 +167,20 @@ const maxDeparted = 4096
 type departed struct {
 	mu struct {
 		sync.Mutex
-		ring []Account
+		ring []*Account
 		next int
 	}
 }
 
-// add remembers one in the place of the oldest.
-func (d *departed) add(a Account) {
+// add remembers one in the place of the oldest, or in that of an earlier word
+// of it.
+func (d *departed) add(a *Account, earlier *Account) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if earlier != nil {
+		*earlier = *a
+		return
+	}
 	if len(d.mu.ring) < maxDeparted {
 		d.mu.ring = append(d.mu.ring, a)
 		return
@@ -169,7 +198,7 @@ func (d *departed) find(r *ExplainRequest, most int) []Account {
 		if len(out) == most {
 			break
 		}
-		a := d.mu.ring[(d.mu.next+len(d.mu.ring)-1-i+len(d.mu.ring))%len(d.mu.ring)]
+		a := *d.mu.ring[(d.mu.next+len(d.mu.ring)-1-i+len(d.mu.ring))%len(d.mu.ring)]
 		if (r.Client != "" && a.Client != r.Client) || (r.User != "" && a.User != r.User) {
 			continue
 		}
@@ -179,18 +208,35 @@ func (d *departed) find(r *ExplainRequest, most int) []Account {
 	return out
 }
 
-// remember keeps the end of a session whose subscriptions left a trail.
-func (sh *shard) remember(s *Session) {
-	if s.trail == nil {
+// waits remembers a session whose goodbye waits behind something else: nobody
+// finds it among those that are there.
+func (sh *shard) waits(s *Session) {
+	if o := &s.out; o.closing && !o.closed && o.late.size() > 0 {
+		sh.remember(s, false)
+	}
+}
+
+// remember keeps the end of a session whose subscriptions left a trail: a first
+// time where its goodbye waits behind something else, and when it is gone.
+func (sh *shard) remember(s *Session, gone bool) {
+	if s.trail == nil || len(s.trail.list) == 0 {
 		return
 	}
-	a := Account{
-		Node: sh.hub.opts.Node, Client: s.id, ClosedAt: time.Now().UnixMilli(),
-		Code: s.trail.code, Close: s.trail.reason, Trail: s.trail.list,
+	a := &Account{Node: sh.hub.opts.Node, Client: s.id, Trail: s.trail.list}
+	if !gone { // they may change yet
+		a.Trail = slices.Clone(a.Trail)
+		for i := range a.Trail {
+			a.Trail[i].Offsets = slices.Clone(a.Trail[i].Offsets)
+		}
 	}
+	s.pulse(a)
+	a.ClosedAt, a.Code, a.Close = time.Now().UnixMilli(), s.trail.code, s.trail.reason
 	if id := s.Identity(); id != nil {
 		a.User = id.User
 	}
-	sh.hub.departed.add(a)
-	s.trail = nil
+	sh.hub.departed.add(a, s.trail.obituary)
+	s.trail.obituary = a
+	if gone {
+		s.trail = nil
+	}
 }

@@ -64,15 +64,12 @@ func (t *Trace) mayConcern(offset uint64) bool {
 
 // verdict says what the trace means for the publication at a position.
 func (t *Trace) verdict(at channel.Position) (Verdict, string) {
-	switch {
-	case t.Kind == TraceSkipped:
+	if t.Kind == TraceSkipped {
 		how := ""
 		if t.mayConcern(at.Offset) {
 			how = "probably "
 		}
 		return VerdictSkipped, how + fmt.Sprintf("left out by the rule %q: %d publications from offset %d to %d, the last at %s", t.Why, t.Count, t.First, t.Last, clockTime(t.At))
-	case at.Offset <= t.Last:
-		return VerdictWritten, fmt.Sprintf("it was handed to the session before the subscription ended at %s (%s)", clockTime(t.At), t.Why)
 	}
 	return VerdictEnded, fmt.Sprintf("the subscription ended at %s (%s), last handed offset %d; a client that comes back recovers what it missed where the channel keeps history", clockTime(t.At), t.Why, t.Last)
 }
@@ -82,6 +79,8 @@ type trail struct {
 	list   []Trace
 	code   uint32
 	reason string
+	// obituary is what is remembered of the session already.
+	obituary *Account
 }
 
 // of returns the traces of one channel, newest first.
@@ -104,12 +103,15 @@ func newestTraces(traces []Trace, name string) []Trace {
 	return out
 }
 
-// note adds a trace.
+// note adds a trace to the session's.
 func (s *Session) note(n Trace) {
 	if s.trail == nil {
 		s.trail = new(trail)
 	}
-	t := s.trail
+	s.trail.add(n)
+}
+
+func (t *trail) add(n Trace) {
 	n.At = time.Now().UnixMilli()
 	if len(t.list) == maxTrail {
 		t.list = append(t.list[:0], t.list[1:]...)
@@ -120,9 +122,6 @@ func (s *Session) note(n Trace) {
 // skip returns the trace of what was left out of a channel by a rule, nil where
 // there is none.
 func (t *trail) skip(name, epoch, why string) *Trace {
-	if t == nil {
-		return nil
-	}
 	for i := range t.list {
 		if old := &t.list[i]; old.Kind == TraceSkipped && old.Channel == name && old.Epoch == epoch && old.Why == why {
 			return old
@@ -131,12 +130,23 @@ func (t *trail) skip(name, epoch, why string) *Trace {
 	return nil
 }
 
+// skipExpired is the rule of what expired.
+const skipExpired = "expired"
+
 // skipped notes that a publication was left out for a subscription, by a rule.
-// Of conflated subscriptions most are, so the trace that is there grows.
 func (sb *sub) skipped(p *channel.Publication, why string) {
-	old := sb.session.trail.skip(sb.topic.name, p.Epoch, why)
+	if sb.session.trail == nil {
+		sb.session.trail = new(trail)
+	}
+	sb.session.trail.skipped(sb.topic.name, p, why)
+}
+
+// skipped notes that a publication was left out of a channel by a rule. Of
+// conflated subscriptions most are, so the trace that is there grows.
+func (t *trail) skipped(name string, p *channel.Publication, why string) {
+	old := t.skip(name, p.Epoch, why)
 	if old == nil {
-		sb.session.note(Trace{Kind: TraceSkipped, Channel: sb.topic.name, Epoch: p.Epoch, First: p.Offset, Last: p.Offset, Count: 1, Offsets: []uint64{p.Offset}, Why: why})
+		t.add(Trace{Kind: TraceSkipped, Channel: name, Epoch: p.Epoch, First: p.Offset, Last: p.Offset, Count: 1, Offsets: []uint64{p.Offset}, Why: why})
 		return
 	}
 	old.First, old.Last, old.Count, old.At = min(old.First, p.Offset), max(old.Last, p.Offset), old.Count+1, time.Now().UnixMilli()
@@ -158,6 +168,11 @@ func (sb *sub) ends(word *Event) {
 		why = fmt.Sprintf("%d %s", word.Code, word.Reason)
 	case sb.session.closed():
 		why = "the connection ended"
+	}
+	for _, t := range sb.lapsed(sb.topic.name) {
+		if t.Epoch == sb.epoch && t.Last > sb.from {
+			sb.session.note(t)
+		}
 	}
 	sb.session.note(Trace{Kind: TraceEnded, Channel: sb.topic.name, Epoch: sb.epoch, First: sb.from, Last: sb.last, Why: why})
 }

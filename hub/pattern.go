@@ -238,9 +238,6 @@ func (s *patternSpace) Gap() {
 // its subscribers. Where a shard cannot keep up with what other nodes publish
 // they begin anew.
 func (t *topic) match(p *channel.Publication) {
-	if expired(p) {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.top.Offset++

@@ -89,6 +89,8 @@ type part struct {
 	round uint64
 	// expiring: some of the batch expire. holes: some have.
 	expiring, holes bool
+	// lapsed is what has expired in a batch, nil for nothing.
+	lapsed *trail
 	// due is when a batch that waits leaves at the latest; zero while none does.
 	due time.Time
 }
@@ -238,7 +240,7 @@ func (s *shard) each(sb *sub, batch []*delivery) int {
 func (s *shard) expire(sb *sub, d *delivery, queue string) {
 	s.hub.opts.Metrics.Expired(queue).Inc()
 	sb.based = false
-	sb.skipped(d.event.Pub, "expired")
+	sb.skipped(d.event.Pub, skipExpired)
 	if sb.session.private {
 		sb.forgo(&d.event)
 	}
@@ -369,6 +371,7 @@ func (s *shard) detach(sb *sub, word *Event) {
 		s.fanout(p)
 	}
 	sb.ends(word)
+	s.waits(sb.session)
 	switch sb.state {
 	case subWaiting:
 		remove(&p.waiting, sb)

@@ -314,9 +314,10 @@ func (sh *shard) end(s *Session, e *Event) {
 	if o.closing || o.closed {
 		return
 	}
-	if s.trail != nil {
-		s.trail.code, s.trail.reason = e.Code, e.Reason
+	if s.trail == nil {
+		s.trail = new(trail)
 	}
+	s.trail.code, s.trail.reason = e.Code, e.Reason
 	o.deadline = time.Now().Add(lingerTimeout)
 	sh.wheel.Schedule(&s.timer, lingerTimeout)
 	sh.queue(s, sh.said(s, laneLast, e))
@@ -325,6 +326,7 @@ func (sh *shard) end(s *Session, e *Event) {
 		sh.dirty = append(sh.dirty, s)
 	}
 	o.closing = true
+	sh.waits(s)
 }
 
 // shut closes the connection and lets go of everything.
@@ -334,7 +336,7 @@ func (sh *shard) shut(s *Session) {
 		return
 	}
 	sh.wheel.Cancel(&s.timer)
-	sh.remember(s)
+	sh.remember(s, true)
 	if t := s.tail.Load(); t != nil {
 		s.unlisten(t)
 	}
