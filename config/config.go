@@ -155,6 +155,7 @@ type Limits struct {
 	CommandsPerSecond     int  `yaml:"commands_per_second" default:"1000" min:"1" max:"1000000" doc:"Commands of one connection, as a lasting rate."`
 	CommandBurst          int  `yaml:"command_burst" default:"2000" min:"1" max:"1000000" doc:"Commands of one connection at once."`
 	FilterNodes           int  `yaml:"filter_nodes" default:"64" min:"1" max:"128" doc:"Comparisons and operators in the tag filter of a subscription."`
+	FilterBytes           Size `yaml:"filter_bytes" default:"128KiB" min:"16KiB" max:"64MiB" doc:"Text of all tag filters that one connection has. One that several subscriptions have counts once. In memory they take some four times that."`
 	HistoryRead           int  `yaml:"history_read" default:"1000" min:"1" max:"100000" doc:"Publications in one history answer, and entries in one page of a state channel."`
 	State                 Size `yaml:"state" default:"1GiB" min:"1MiB" max:"1024GiB" doc:"What the entries of all state channels with subscribers may take in the memory of this server. Beyond it a subscription to another one is refused with error 106."`
 	PatternsPerConnection int  `yaml:"patterns_per_connection" default:"32" min:"1" max:"10000" doc:"Subscriptions of one connection that are patterns."`

@@ -29,13 +29,53 @@ type choice struct {
 // conflated, does not always have.
 func (s *Session) chooseLocked(sb *sub, ns *Namespace, r *SubscribeRequest) {
 	if r.Filter != nil {
-		sb.choice = &choice{wish: r.Filter}
+		sb.choice = &choice{wish: s.sameFilterLocked(r.Filter)}
 	}
 	sb.limitLocked(r.Options.Filter)
 	sb.filter = s.filterLocked(sb, sb.name)
 	shared := !s.private
 	sb.numeric = r.Numeric && shared
 	sb.delta = r.Delta && shared && ns.Delta && sb.filter == nil && sb.pace == nil
+}
+
+// sameFilterLocked returns the filter of another subscription of the session, if
+// it is equal.
+func (s *Session) sameFilterLocked(f *filter.Filter) *filter.Filter {
+	for _, other := range s.mu.subs.list {
+		if other.choice != nil && f.Equal(other.choice.wish) {
+			return other.choice.wish
+		}
+	}
+	return f
+}
+
+// roomForFilterLocked refuses a subscription with which the filters that a client
+// chose would be larger than they may be together. One that several of its
+// subscriptions have is there once, unless it is joined to what a token enforces.
+func (s *Session) roomForFilterLocked(sb *sub) error {
+	if sb.choice == nil || sb.choice.wish == nil {
+		return nil
+	}
+	bytes, seen := 0, make(map[*filter.Filter]bool)
+	count := func(sb *sub) {
+		if sb.choice == nil || sb.choice.wish == nil {
+			return
+		}
+		enforced := sb.choice.limit != nil || s.mu.identity.Filter(sb.name) != nil
+		if enforced || !seen[sb.choice.wish] {
+			bytes += len(sb.choice.wish.String())
+			seen[sb.choice.wish] = seen[sb.choice.wish] || !enforced
+		}
+	}
+	count(sb)
+	for _, other := range s.mu.subs.list {
+		count(other)
+	}
+	if most := s.hub.opts.Limits.FilterBytes; bytes > most {
+		s.hub.opts.Metrics.Limit(observe.LimitFilterBytes).Inc()
+		return channel.ErrLimitExceeded.With(fmt.Sprintf("the filters of a connection may have %d bytes together (limits.filter_bytes)", most))
+	}
+	return nil
 }
 
 // limitLocked sets the filter that the client cannot choose.

@@ -124,6 +124,33 @@ func TestFilterOfTheClient(t *testing.T) {
 	})
 }
 
+// TestFiltersTogether: what the filters of a client take is bounded, one that is
+// asked for again takes nothing, and one that is gone gives its room back.
+func TestFiltersTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) { o.Limits.FilterBytes = 100 })
+		c := s.connect("c")
+		long := func(value string) *filter.Filter { return is(t, "c", strings.Repeat(value, 40)) }
+		for _, name := range []string{"log:a", "log:b", "log:c"} {
+			c.choosy(hub.SubscribeRequest{Channel: name, Filter: long("x")})
+		}
+		c.choosy(hub.SubscribeRequest{Channel: "log:plain"})
+		ask := hub.SubscribeRequest{Channel: "log:d", Filter: long("y")}
+		if _, err := c.Subscribe(t.Context(), ask); !errors.Is(err, channel.ErrLimitExceeded) {
+			t.Errorf("a second filter: %v", err)
+		}
+		if n := s.metrics.Limit("filter_bytes").Value(); n != 1 {
+			t.Errorf("%d hits of the limit", n)
+		}
+		for _, name := range []string{"log:a", "log:b", "log:c"} {
+			if err := c.Unsubscribe(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.choosy(ask)
+	})
+}
+
 // TestFilteredIsNotBehind: what a subscription was not for is no gap.
 func TestFilteredIsNotBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -203,6 +203,8 @@ type Limits struct {
 	PerUser UserLimits
 	// FilterNodes is how many nodes the filter of a client may have, 64.
 	FilterNodes int
+	// FilterBytes is how long the filters of a client may be together, 128 KiB.
+	FilterBytes int
 	// StateBytes is how much the entries of the state channels with subscribers
 	// may take on this node, 1 GiB. What is beyond cannot be subscribed to.
 	StateBytes int64
@@ -230,6 +232,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.CommandBurst, 2*l.CommandsPerSecond)
 	def(&l.HistoryRead, 1000)
 	def(&l.FilterNodes, 64)
+	def(&l.FilterBytes, 128<<10)
 	def(&l.RemoteMembers, 1_000_000)
 	if l.StateBytes <= 0 {
 		l.StateBytes = 1 << 30

@@ -282,6 +282,9 @@ func (s *Session) claim(sb *sub, ns *Namespace, r *SubscribeRequest) error {
 		return channel.ErrLimitExceeded.With(fmt.Sprintf("a connection may have %d subscriptions", most))
 	}
 	s.chooseLocked(sb, ns, r)
+	if err := s.roomForFilterLocked(sb); err != nil {
+		return err
+	}
 	s.mu.subs.add(sb)
 	return nil
 }

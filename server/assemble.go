@@ -107,7 +107,7 @@ func (s *Server) newHub() *hub.Hub {
 			Connections: l.Connections, ChannelsPerConnection: l.ChannelsPerConnection,
 			MessageBytes: int(l.Message), QueueBytes: int(l.Queue), AlarmBytes: int(l.AlarmQueue),
 			PatternsPerConnection: l.PatternsPerConnection, Patterns: l.Patterns,
-			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, StateBytes: int64(l.State), PerUser: perUser(l.PerUser),
+			CommandsPerSecond: l.CommandsPerSecond, CommandBurst: l.CommandBurst, HistoryRead: l.HistoryRead, FilterNodes: l.FilterNodes, FilterBytes: int(l.FilterBytes), StateBytes: int64(l.State), PerUser: perUser(l.PerUser),
 		},
 	}
 	if s.bus != nil {
