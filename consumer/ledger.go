@@ -144,6 +144,7 @@ func (l *ledger) restore(pubs []*channel.Publication, to uint64) {
 		if e := l.get(p.Offset); e != nil && e.pub == nil && e.doomed == "" {
 			e.pub = p
 			l.bytes += len(p.Data)
+			l.spend(e) // who had it is not known any more
 		}
 	}
 	for _, e := range l.entries {
@@ -188,6 +189,12 @@ func (l *ledger) back(e *entry, at time.Time) {
 		e.holder = nil
 	}
 	e.due = at
+	l.spend(e)
+}
+
+// spend dooms an entry that nobody has and that was delivered as often as it
+// may be.
+func (l *ledger) spend(e *entry) {
 	if l.set.MaxAttempts > 0 && e.attempts >= l.set.MaxAttempts && e.doomed == "" {
 		e.doomed = reasonAttempts
 	}
@@ -291,6 +298,9 @@ func (l *ledger) tick(now time.Time) {
 		}
 		if e.holder == nil && e.doomed == "" && stale(e.pub, now) {
 			e.doomed = reasonExpired
+		}
+		if e.holder == nil && e.pub != nil {
+			l.spend(e) // it may be allowed fewer than before
 		}
 	}
 }

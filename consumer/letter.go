@@ -84,7 +84,9 @@ func (w *worker) bury(ctx context.Context, now time.Time) error {
 			Epoch: w.ledger.epoch, Offset: e.offset, Attempts: e.attempts, At: now.UnixMilli(), Why: e.doomed, Letter: w.ledger.set.DeadLetter,
 		})
 		w.ledger.bury(e)
-		w.urgent = true
+		if w.urgent = true; w.behind {
+			w.poke() // there is room for others now
+		}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type ear struct {
 	mu struct {
 		sync.Mutex
 		heard []*channel.Publication
+		at    []time.Time // when each of them came
 		ended []uint32
 	}
 }
@@ -40,6 +41,7 @@ func (e *ear) AppendEvent(b []byte, ev *hub.Event) []byte {
 	switch ev.Kind {
 	case hub.EventPublication:
 		e.mu.heard = append(e.mu.heard, ev.Pub)
+		e.mu.at = append(e.mu.at, time.Now())
 	case hub.EventUnsubscribed:
 		e.mu.ended = append(e.mu.ended, ev.Code)
 	default:
@@ -49,7 +51,7 @@ func (e *ear) AppendEvent(b []byte, ev *hub.Event) []byte {
 
 // rig is a node: an engine, a hub and the consumers.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	engine  channel.Engine
 	hub     *hub.Hub
 	m       *consumer.Manager
@@ -75,11 +77,11 @@ func namespaces(m *consumer.Manager) map[string]*hub.Namespace {
 }
 
 // newRig returns a node on an engine, a new one where e is nil.
-func newRig(t *testing.T, e channel.Engine, change func(o *consumer.Options)) *rig {
+func newRig(t testing.TB, e channel.Engine, change func(o *consumer.Options)) *rig {
 	return newRigOn(t, e, nil, change)
 }
 
-func newRigOn(t *testing.T, e channel.Engine, bus channel.Bus, change func(o *consumer.Options)) *rig {
+func newRigOn(t testing.TB, e channel.Engine, bus channel.Bus, change func(o *consumer.Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, engine: e, metrics: observe.New()}
 	if e == nil {
@@ -183,12 +185,18 @@ func (r *rig) sits(user, name, source string) *client {
 
 // take returns what came since the last look.
 func (c *client) take() []*channel.Publication {
+	pubs, _ := c.takeStamped()
+	return pubs
+}
+
+// takeStamped also returns when each of them came.
+func (c *client) takeStamped() ([]*channel.Publication, []time.Time) {
 	synctest.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := c.mu.heard
-	c.mu.heard = nil
-	return out
+	out, at := c.mu.heard, c.mu.at
+	c.mu.heard, c.mu.at = nil, nil
+	return out, at
 }
 
 // said shows deliveries as "data#attempt".

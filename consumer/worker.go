@@ -205,10 +205,11 @@ func (w *worker) work() []func(time.Time) {
 func (w *worker) step(ctx context.Context) time.Duration {
 	now := time.Now()
 	w.forget(now)
-	w.ledger.tick(now)
 	err := w.watch(ctx, now)
 	if !w.over {
-		err = errors.Join(err, w.advance(ctx), w.bury(ctx, now))
+		err = errors.Join(err, w.advance(ctx))
+		w.ledger.tick(now) // what has just been taken may be of no use any more
+		err = errors.Join(err, w.bury(ctx, now))
 		w.deliver(ctx, now)
 		err = errors.Join(err, w.save(ctx, now))
 	}

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"myelin/channel"
+	"myelin/channel/channeltest"
 	"myelin/hub"
 )
 
@@ -357,7 +358,7 @@ func (m *conflationModel) publishPlain(name string) {
 // hears nothing twice and nothing out of order, no key more often than he asked
 // for, and the last value always; and wherever he comes back he knows it.
 func TestConflationModel(t *testing.T) {
-	walks(t, func(t testing.TB, rt *rapid.T) {
+	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
 		m := newConflationModel(t, drawn(rt))
 		defer m.takeDown()
 		names := slices.Sorted(maps.Keys(m.said))

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"myelin/auth"
+	"myelin/channel/channeltest"
 	"myelin/hub"
 )
 
@@ -367,7 +368,7 @@ func (m *presenceModel) hear(w *watcher) {
 // truth on each node, by connection and by user; whoever adds up what he is
 // told comes to the same, and so does who follows a map of it.
 func TestPresenceModel(t *testing.T) {
-	walks(t, func(t testing.TB, rt *rapid.T) {
+	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
 		m := newPresenceModel(t, drawn(rt))
 		defer func() {
 			for id := range m.nodes {

@@ -16,6 +16,7 @@ import (
 
 	"myelin/auth"
 	"myelin/channel"
+	"myelin/channel/channeltest"
 	"myelin/hub"
 )
 
@@ -343,7 +344,7 @@ func (x *stateModel) actions() map[string]func() {
 // TestStateModel walks at random through everything that can be done to state
 // channels, and holds all who follow them to one state after each step.
 func TestStateModel(t *testing.T) {
-	walks(t, func(t testing.TB, rt *rapid.T) {
+	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
 		x := newStateModel(t, drawn(rt))
 		defer x.takeDown()
 		actions := map[string]func(*rapid.T){"": func(*rapid.T) { x.check() }}
