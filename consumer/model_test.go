@@ -370,23 +370,25 @@ func (m *model) end() {
 // dead letter: never again after an ack that was answered, never before its
 // time, never more often than it may, and to nobody but who it is for.
 func TestModel(t *testing.T) {
-	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
-		m := newModel(t, rt)
-		defer m.down()
-		say := func(do string) func(*rapid.T) { return func(*rapid.T) { m.say(do) } }
-		publish := func(*rapid.T) {
-			for range 1 + m.pick("n", 4) {
-				m.publish()
+	synctest.Test(t, func(t *testing.T) {
+		channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
+			m := newModel(t, rt)
+			defer m.down()
+			say := func(do string) func(*rapid.T) { return func(*rapid.T) { m.say(do) } }
+			publish := func(*rapid.T) {
+				for range 1 + m.pick("n", 4) {
+					m.publish()
+				}
 			}
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"": func(*rapid.T) { m.check() }, "publish": publish, "publish more": publish,
-			"sit": func(*rapid.T) { m.sit() }, "sit down": func(*rapid.T) { m.sit() }, "leave": func(*rapid.T) { m.some() },
-			"ack": say("ack"), "ack one": say("ack"), "ack another": say("ack"), "nack": say("nack"), "in progress": say("in_progress"),
-			"wait":    func(*rapid.T) { wait(time.Duration(m.pick("s", 40)) * time.Second) },
-			"pause":   func(*rapid.T) { wait(time.Duration(m.pick("ms", 3000)) * time.Millisecond) },
-			"restart": func(*rapid.T) { m.restart(false) }, "crash": func(*rapid.T) { m.restart(true) },
+			rt.Repeat(map[string]func(*rapid.T){
+				"": func(*rapid.T) { m.check() }, "publish": publish, "publish more": publish,
+				"sit": func(*rapid.T) { m.sit() }, "sit down": func(*rapid.T) { m.sit() }, "leave": func(*rapid.T) { m.some() },
+				"ack": say("ack"), "ack one": say("ack"), "ack another": say("ack"), "nack": say("nack"), "in progress": say("in_progress"),
+				"wait":    func(*rapid.T) { wait(time.Duration(m.pick("s", 40)) * time.Second) },
+				"pause":   func(*rapid.T) { wait(time.Duration(m.pick("ms", 3000)) * time.Millisecond) },
+				"restart": func(*rapid.T) { m.restart(false) }, "crash": func(*rapid.T) { m.restart(true) },
+			})
+			m.end()
 		})
-		m.end()
 	})
 }

@@ -358,23 +358,25 @@ func (m *conflationModel) publishPlain(name string) {
 // hears nothing twice and nothing out of order, no key more often than he asked
 // for, and the last value always; and wherever he comes back he knows it.
 func TestConflationModel(t *testing.T) {
-	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
-		m := newConflationModel(t, drawn(rt))
-		defer m.takeDown()
-		names := slices.Sorted(maps.Keys(m.said))
-		say := func(rt *rapid.T) {
-			name := names[m.pick("channel", len(names))]
-			for range 1 + m.pick("n", 8) {
-				m.say(name)
+	bubble(t, func(t *testing.T) {
+		channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
+			m := newConflationModel(t, drawn(rt))
+			defer m.takeDown()
+			names := slices.Sorted(maps.Keys(m.said))
+			say := func(rt *rapid.T) {
+				name := names[m.pick("channel", len(names))]
+				for range 1 + m.pick("n", 8) {
+					m.say(name)
+				}
 			}
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"": func(*rapid.T) { m.check() }, "say": say, "say more": say, "say yet more": say,
-			"come": func(*rapid.T) { m.come() }, "leave": func(*rapid.T) { m.leave() }, "come back": func(*rapid.T) { m.back() },
-			"pause": func(*rapid.T) { m.pause() }, "read": func(*rapid.T) { m.read() }, "flood": func(*rapid.T) { m.flood() },
-			"a moment":  func(*rapid.T) { wait(time.Duration(1+m.pick("ms", 120)) * time.Millisecond) },
-			"some time": func(*rapid.T) { wait(time.Duration(1+m.pick("s", 4)) * 700 * time.Millisecond) },
+			rt.Repeat(map[string]func(*rapid.T){
+				"": func(*rapid.T) { m.check() }, "say": say, "say more": say, "say yet more": say,
+				"come": func(*rapid.T) { m.come() }, "leave": func(*rapid.T) { m.leave() }, "come back": func(*rapid.T) { m.back() },
+				"pause": func(*rapid.T) { m.pause() }, "read": func(*rapid.T) { m.read() }, "flood": func(*rapid.T) { m.flood() },
+				"a moment":  func(*rapid.T) { wait(time.Duration(1+m.pick("ms", 120)) * time.Millisecond) },
+				"some time": func(*rapid.T) { wait(time.Duration(1+m.pick("s", 4)) * 700 * time.Millisecond) },
+			})
+			m.end()
 		})
-		m.end()
 	})
 }

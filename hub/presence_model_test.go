@@ -368,25 +368,27 @@ func (m *presenceModel) hear(w *watcher) {
 // truth on each node, by connection and by user; whoever adds up what he is
 // told comes to the same, and so does who follows a map of it.
 func TestPresenceModel(t *testing.T) {
-	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
-		m := newPresenceModel(t, drawn(rt))
-		defer func() {
-			for id := range m.nodes {
-				m.stop(id)
-			}
-		}()
-		kinds := []string{"", hub.ClientsNamespace, hub.UsersNamespace}
-		come := func(*rapid.T) { m.come() }
-		rt.Repeat(map[string]func(*rapid.T){
-			"": func(*rapid.T) { m.check() }, "come": come, "come more": come, "come yet more": come,
-			"leave": func(*rapid.T) { m.leave() }, "leave more": func(*rapid.T) { m.leave() },
-			"move": func(*rapid.T) { m.moves() }, "silent": func(*rapid.T) { m.silent() },
-			"user is sent away": func(*rapid.T) { m.sendAway() }, "many leave": func(*rapid.T) { m.mass() },
-			"watch": func(*rapid.T) { m.watch(m.node(), kinds[m.pick("kind", 3)]) },
-			"lose":  func(*rapid.T) { m.lose() }, "node": func(*rapid.T) { m.fall() },
-			"a moment":  func(*rapid.T) { wait(time.Duration(1+m.pick("ms", 300)) * time.Millisecond) },
-			"some time": func(*rapid.T) { wait(time.Duration(1+m.pick("s", 12)) * time.Second) },
+	bubble(t, func(t *testing.T) {
+		channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
+			m := newPresenceModel(t, drawn(rt))
+			defer func() {
+				for id := range m.nodes {
+					m.stop(id)
+				}
+			}()
+			kinds := []string{"", hub.ClientsNamespace, hub.UsersNamespace}
+			come := func(*rapid.T) { m.come() }
+			rt.Repeat(map[string]func(*rapid.T){
+				"": func(*rapid.T) { m.check() }, "come": come, "come more": come, "come yet more": come,
+				"leave": func(*rapid.T) { m.leave() }, "leave more": func(*rapid.T) { m.leave() },
+				"move": func(*rapid.T) { m.moves() }, "silent": func(*rapid.T) { m.silent() },
+				"user is sent away": func(*rapid.T) { m.sendAway() }, "many leave": func(*rapid.T) { m.mass() },
+				"watch": func(*rapid.T) { m.watch(m.node(), kinds[m.pick("kind", 3)]) },
+				"lose":  func(*rapid.T) { m.lose() }, "node": func(*rapid.T) { m.fall() },
+				"a moment":  func(*rapid.T) { wait(time.Duration(1+m.pick("ms", 300)) * time.Millisecond) },
+				"some time": func(*rapid.T) { wait(time.Duration(1+m.pick("s", 12)) * time.Second) },
+			})
+			m.quiet()
 		})
-		m.quiet()
 	})
 }

@@ -344,15 +344,17 @@ func (x *stateModel) actions() map[string]func() {
 // TestStateModel walks at random through everything that can be done to state
 // channels, and holds all who follow them to one state after each step.
 func TestStateModel(t *testing.T) {
-	channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
-		x := newStateModel(t, drawn(rt))
-		defer x.takeDown()
-		actions := map[string]func(*rapid.T){"": func(*rapid.T) { x.check() }}
-		for name, act := range x.actions() {
-			actions[name] = func(*rapid.T) { act() }
-		}
-		rt.Repeat(actions)
-		x.end()
+	bubble(t, func(t *testing.T) {
+		channeltest.Walks(t, func(t testing.TB, rt *rapid.T) {
+			x := newStateModel(t, drawn(rt))
+			defer x.takeDown()
+			actions := map[string]func(*rapid.T){"": func(*rapid.T) { x.check() }}
+			for name, act := range x.actions() {
+				actions[name] = func(*rapid.T) { act() }
+			}
+			rt.Repeat(actions)
+			x.end()
+		})
 	})
 }
 
