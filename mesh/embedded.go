@@ -123,6 +123,7 @@ func (e *embedded) options(o *Options) (*server.Options, error) {
 	options := &server.Options{
 		ServerName:    o.Node,
 		DontListen:    true,
+		AuthTimeout:   ownTimeout.Seconds(), // clients are of this process
 		NoSigs:        true,
 		MaxPayload:    int32(o.MaxPayload),
 		SystemAccount: systemAccount,

@@ -21,6 +21,9 @@ import (
 const (
 	// connectTimeout is how long one NATS server may take to let us in.
 	connectTimeout = 5 * time.Second
+	// ownTimeout is that of the embedded server for its own process, which only
+	// a machine that has too much to do can keep waiting.
+	ownTimeout = 30 * time.Second
 	// reconnectWait is the pause between two attempts, and reconnectJitter what
 	// is added at random, so that not all nodes come back at once.
 	reconnectWait   = 250 * time.Millisecond
@@ -133,6 +136,9 @@ func (n *Network) Connect(ctx context.Context, name string, more ...nats.Option)
 func (n *Network) clientOptions(ctx context.Context, name string) (options []nats.Option, urls string) {
 	o := &n.options
 	timeout := connectTimeout
+	if n.embedded != nil {
+		timeout = ownTimeout
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
 	}

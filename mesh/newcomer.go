@@ -215,7 +215,7 @@ func (n *Network) remove(ctx context.Context) error {
 
 // connectSystem connects to the system account.
 func (e *embedded) connectSystem() (*nats.Conn, error) {
-	c, err := nats.Connect("", nats.InProcessServer(e), nats.UserInfo(e.system.user, e.system.password), nats.Timeout(connectTimeout), nats.NoReconnect())
+	c, err := nats.Connect("", nats.InProcessServer(e), nats.UserInfo(e.system.user, e.system.password), nats.Timeout(ownTimeout), nats.NoReconnect())
 	if err != nil {
 		return nil, channel.ErrUnavailable.With("the embedded NATS server does not let its own process in").Wrap(err)
 	}

@@ -83,12 +83,14 @@ func TestLostDisk(t *testing.T) {
 	})
 	stream(t, c.Node(0), 3)
 	publish(t, c.Node(0), "x")
+	whole(t, c.Node(0)) // or the disk that is lost is one of two that have it
 	c.Kill(0)
 	if err := os.RemoveAll(path); err != nil {
 		t.Fatal(err)
 	}
 	c.Restart(0)
 	c.Ready()
+	whole(t, c.Node(0))
 	c.Kill(1)
 	messages(t, c.Node(0), 1)
 }

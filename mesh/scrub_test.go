@@ -176,7 +176,14 @@ func newHarmed(t *testing.T, fromEnd int, harm func(file string, size int64) err
 // whole waits until the last node has everything again.
 func (c *harmed) whole(t *testing.T) {
 	t.Helper()
-	scrubber := mesh.NewScrubber(c.Node(2))
+	whole(t, c.Node(2))
+}
+
+// whole waits until a node of three has all that the others have of stream S,
+// who have the same.
+func whole(t *testing.T, n *mesh.Network) {
+	t.Helper()
+	scrubber := mesh.NewScrubber(n)
 	eventually(t, func(context.Context) error {
 		if scrubber.Look(t.Context()) != 0 || scrubber.Compared == 0 {
 			return errors.New("it has not got everything: " + scrubber.States(t.Context(), "S"))

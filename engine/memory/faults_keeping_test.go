@@ -164,8 +164,12 @@ func answerFaults() []fault {
 				if err != nil {
 					return first, err
 				}
-				for range 20 {
+				// Until somebody has published, if anybody is about to.
+				for range 5000 {
 					runtime.Gosched()
+					if now, err := b.Engine.Read(ctx, &c); err != nil || now.Top != first.Top {
+						break
+					}
 				}
 				second, err := b.Engine.Read(ctx, r)
 				second.Top = first.Top
