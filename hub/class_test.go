@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,6 +154,31 @@ func TestNumericIDs(t *testing.T) {
 			seen[sn.ID] = name
 			_ = c.Unsubscribe(name)
 			s.settle()
+		}
+	})
+}
+
+// A batch of a namespace that waits less leaves before those that wait longer,
+// whichever came first.
+func TestBatchesOfDifferentNamespacesKeepTheirTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) {
+			o.Shards = 1
+			o.Namespaces["log"].BatchDelay, o.Namespaces["live"].BatchDelay = time.Second, 10*time.Millisecond
+		})
+		c := s.connect("u")
+		c.subscribe("log:x")
+		c.subscribe("live:y")
+		wait(time.Second)
+		s.publish("log:x", "slow")
+		s.publish("live:y", "quick")
+		wait(10 * time.Millisecond)
+		if got := data(c.lines()); !slices.Equal(got, []string{"quick"}) {
+			t.Errorf("after 10ms: %q", got)
+		}
+		wait(time.Second)
+		if got := data(c.lines()); !slices.Equal(got, []string{"slow"}) {
+			t.Errorf("after a second: %q", got)
 		}
 	})
 }

@@ -196,3 +196,45 @@ func TestComingAndGoingTakesNoRoom(t *testing.T) {
 		}
 	})
 }
+
+// Who leaves and comes back as somebody who shows something else, before others
+// were told, is told to have done so: what is shown would be wrong otherwise.
+func TestComingBackOtherwiseIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, nil)
+		watcher, c := s.connect("watcher"), s.connect("ann")
+		if err := watcher.join(hub.SubscribeRequest{Channel: "room:x", JoinLeave: true}); err != nil {
+			t.Fatal(err)
+		}
+		come := func(info string) {
+			if err := c.join(hub.SubscribeRequest{Channel: "room:x", Granted: true, Options: auth.SubOptions{Info: []byte(info)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		leave := func() {
+			if err := c.Unsubscribe("room:x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		come(`"a"`)
+		wait(time.Second)
+		for range 40 { // until what is new has to wait
+			s.connect("bob").subscribe("room:x")
+		}
+		watcher.comings()
+		for _, info := range []string{`"a"`, `"b"`} {
+			leave()
+			come(info)
+		}
+		wait(time.Second)
+		var told []string
+		for _, line := range watcher.comings() {
+			if strings.HasSuffix(line, " ann") {
+				told = append(told, line)
+			}
+		}
+		if !slices.Equal(told, []string{"leave ann", "join ann"}) {
+			t.Errorf("told %q of who came back as before, then otherwise", told)
+		}
+	})
+}
