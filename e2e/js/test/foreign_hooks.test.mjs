@@ -7,7 +7,7 @@ import { EventSource } from 'eventsource';
 import PusherServer from 'pusher';
 import Pusher from 'pusher-js';
 import { until } from '../lib/clients.mjs';
-import { API_KEY, freePort, inSeconds, SECRET, Server, token } from '../lib/server.mjs';
+import { API_KEY, inSeconds, SECRET, Server, token } from '../lib/server.mjs';
 
 const APP = { id: '7', key: 'hooked-key', secret: 'hooked-secret' };
 const HUB = '/.well-known/mercure';
@@ -41,7 +41,6 @@ let asked = [];
 // How each hook is answered; a test changes it.
 let answers = {};
 before(async () => {
-  const [port, app] = [await freePort(), await freePort()];
   backend = createServer((req, res) => {
     const parts = [];
     req.on('data', (b) => parts.push(b)).on('end', () => {
@@ -52,9 +51,9 @@ before(async () => {
       res.setHeader('Content-Type', 'application/json').end(JSON.stringify(answer));
     });
   });
-  await new Promise((r) => { backend.listen(app, '127.0.0.1', r); });
-  server = await Server.start({ port, config: config(port, app) });
-  pusher = new PusherServer({ appId: APP.id, key: APP.key, secret: APP.secret, host: '127.0.0.1', port: `${port}`, useTLS: false });
+  await new Promise((r) => { backend.listen(0, '127.0.0.1', r); });
+  server = await Server.start({ config: (port) => config(port, backend.address().port) });
+  pusher = new PusherServer({ appId: APP.id, key: APP.key, secret: APP.secret, host: '127.0.0.1', port: `${server.port}`, useTLS: false });
 });
 const clients = [];
 const streams = [];

@@ -215,8 +215,7 @@ test('a stream ends when its token does', async () => {
 });
 
 test('active subscriptions are told and listed to who may have them', async () => {
-  const port = await freePort();
-  const own = await Server.start({ port, config: config(port).replace('{enabled: true}', '{enabled: true, subscriptions: true}') });
+  const own = await Server.start({ config: (port) => config(port).replace('{enabled: true}', '{enabled: true, subscriptions: true}') });
   const all = `${HUB}/subscriptions`;
   const topic = 'https://example.com/seat/1';
   const watcher = bearer({ mercure: { subscribe: [`${all}{/type,match,who}`, all] } });
