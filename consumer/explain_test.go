@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"myelin/auth"
 	"myelin/channel"
 	"myelin/consumer"
+	"myelin/filter"
 	"myelin/hub"
 )
 
@@ -218,6 +220,39 @@ func TestExplainForAClient(t *testing.T) {
 		r.acks(ann.take()...)
 		ann.Close()
 		want(show(ann.ID(), ""), "w acknowledged ann")
+	})
+}
+
+// A filter on deliveries is refused, wherever it comes from: what it kept back
+// would come again and again, and nobody would acknowledge it.
+func TestNoFilterOnDeliveries(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		full, err := consumer.Channel("w", "jobs:a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := filter.Parse([]byte(`{"key":"site","cmp":"eq","val":"a"}`), filter.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound := r.connect("cid", auth.Capability{Channels: []string{full}, Allow: []string{"sub"}, Filter: f})
+		for name, c := range map[string]struct {
+			who *client
+			req hub.SubscribeRequest
+		}{
+			"of the client":           {r.connect("ann"), hub.SubscribeRequest{Filter: f}},
+			"of a subscription token": {r.connect("bob"), hub.SubscribeRequest{Grant: &auth.Grant{Channel: full, SubOptions: auth.SubOptions{Filter: f}}}},
+			"of a capability":         {bound, hub.SubscribeRequest{}},
+			"of the server":           {r.connect("dan"), hub.SubscribeRequest{Granted: true, Options: auth.SubOptions{Filter: f}}},
+		} {
+			c.req.Channel = full
+			if _, err := c.who.Subscribe(t.Context(), c.req); !errors.Is(err, channel.ErrPermissionDenied) || !strings.Contains(err.Error(), "not filtered") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := r.connect("eve").Subscribe(t.Context(), hub.SubscribeRequest{Channel: full, Grant: &auth.Grant{Channel: full}}); err != nil {
+			t.Errorf("without one: %v", err)
+		}
 	})
 }
 

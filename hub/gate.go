@@ -116,6 +116,13 @@ func errGated(ns *Namespace) error {
 	return channel.ErrPermissionDenied.With("namespace \"" + ns.Policy.Namespace + "\" is filled by the server")
 }
 
+// errGateFilter refuses a filter where each subscription is handed what is for
+// it: what a filter kept back nobody would answer for.
+func errGateFilter(ns *Namespace) error {
+	return channel.ErrPermissionDenied.With("what comes on channels of \"" + ns.Policy.Namespace +
+		"\" is not filtered: leave the filter out of the subscription and its tokens, or publish what is for this client to a channel of its own")
+}
+
 // regate ends the subscriptions to channels with a gate that the session's
 // identity does not let in any more. What the server or a subscription token
 // gave does not depend on it.

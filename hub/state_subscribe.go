@@ -128,6 +128,8 @@ func errSubscribed() error {
 // mayJoin returns nil where the session may subscribe.
 func (s *Session) mayJoin(ctx context.Context, ns *Namespace, r *SubscribeRequest) error {
 	switch {
+	case ns.Gate != nil && s.filterFor(r) != nil:
+		return errGateFilter(ns)
 	case ns.Gate != nil:
 		return ns.Gate.Enter(ctx, s, r.Channel, r.Granted || r.Grant != nil)
 	case r.Granted:
