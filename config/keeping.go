@@ -120,13 +120,3 @@ func (c *Config) Survives(n Namespace) string {
 	}
 	return "sync"
 }
-
-// Syncs says whether any namespace needs an fsync before an acknowledgement.
-func (c *Config) Syncs() bool {
-	for _, n := range c.Namespaces {
-		if c.Survives(n) == "sync" {
-			return true
-		}
-	}
-	return false
-}

@@ -63,21 +63,20 @@ func TestWhatIsInForce(t *testing.T) {
 		sets                  []string
 		kept, survives, where string
 		replicas              int
-		syncs                 bool
 	}{
-		{nil, "memory", "memory", "", 1, false},
-		{[]string{history}, "memory", "memory", "", 1, false},
-		{[]string{"engine.disk.path=/d", "namespaces.a.history.size=0"}, "disk", "memory", "/d", 1, false},
-		{[]string{"engine.disk.path=/d", history}, "disk", "sync", "/d", 1, true},
-		{[]string{"engine.disk.path=/d", history, "namespaces.a.durability=async"}, "disk", "async", "/d", 1, false},
-		{append(cluster(), history), "jetstream", "sync", "/data", 3, true},
-		{append(cluster(), history, "engine.disk.path=/d"), "jetstream", "sync", "/data", 3, true},
-		{append(cluster(), history, "cluster.storage=false"), "jetstream", "sync", "", 3, true},
-		{append(cluster(), "cluster.storage_nodes=1", "namespaces.a.durability=async"), "jetstream", "async", "/data", 1, false},
-		{append(cluster(), "cluster.storage_nodes=5", "cluster.peers=a:1,b:1,c:1,d:1", "namespaces.a.durability=memory"), "jetstream", "memory", "/data", 3, false},
-		{[]string{"engine.kind=jetstream", "engine.jetstream.path=/d", history}, "jetstream", "sync", "/d", 1, true},
-		{[]string{"engine.jetstream.url=nats://a:4222", history}, "jetstream", "async", "", 1, false},
-		{[]string{"engine.jetstream.url=nats://a:4222", history, "engine.jetstream.synced=true"}, "jetstream", "sync", "", 1, true},
+		{nil, "memory", "memory", "", 1},
+		{[]string{history}, "memory", "memory", "", 1},
+		{[]string{"engine.disk.path=/d", "namespaces.a.history.size=0"}, "disk", "memory", "/d", 1},
+		{[]string{"engine.disk.path=/d", history}, "disk", "sync", "/d", 1},
+		{[]string{"engine.disk.path=/d", history, "namespaces.a.durability=async"}, "disk", "async", "/d", 1},
+		{append(cluster(), history), "jetstream", "sync", "/data", 3},
+		{append(cluster(), history, "engine.disk.path=/d"), "jetstream", "sync", "/data", 3},
+		{append(cluster(), history, "cluster.storage=false"), "jetstream", "sync", "", 3},
+		{append(cluster(), "cluster.storage_nodes=1", "namespaces.a.durability=async"), "jetstream", "async", "/data", 1},
+		{append(cluster(), "cluster.storage_nodes=5", "cluster.peers=a:1,b:1,c:1,d:1", "namespaces.a.durability=memory"), "jetstream", "memory", "/data", 3},
+		{[]string{"engine.kind=jetstream", "engine.jetstream.path=/d", history}, "jetstream", "sync", "/d", 1},
+		{[]string{"engine.jetstream.url=nats://a:4222", history}, "jetstream", "async", "", 1},
+		{[]string{"engine.jetstream.url=nats://a:4222", history, "engine.jetstream.synced=true"}, "jetstream", "sync", "", 1},
 	} {
 		cfg, err := config.Load(config.Source{Bytes: []byte(open), Set: append(c.sets, "namespaces.a.presence=true")})
 		if err != nil {
@@ -95,9 +94,6 @@ func TestWhatIsInForce(t *testing.T) {
 		}
 		if got := cfg.Replicas(); got != c.replicas {
 			t.Errorf("%v: %d replicas, want %d", c.sets, got, c.replicas)
-		}
-		if got := cfg.Syncs(); got != c.syncs {
-			t.Errorf("%v: syncs is %v", c.sets, got)
 		}
 	}
 }

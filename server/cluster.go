@@ -48,9 +48,8 @@ func (s *Server) newNetwork() (mesh.Options, error) {
 		o.ExternalTLS, err = newExternalTLS(js)
 		return o, err
 	}
-	// In a cluster the others may have namespaces that this node has not, and
-	// count on its disk.
-	o.StorePath, o.Storage, o.SyncAlways = js.Path, true, s.syncs() || c.Clustered()
+	// What the server keeps for itself needs it, whatever the namespaces say.
+	o.StorePath, o.Storage, o.SyncAlways = js.Path, true, true
 	o.MaxStore, o.MaxMemory = int64(js.MaxBytes), int64(js.MaxMemory)
 	if c.Clustered() {
 		cl := c.Cluster

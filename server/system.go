@@ -20,17 +20,6 @@ func (s *Server) systemNamespace(name string, kind channel.Kind, size int, ttl t
 	}
 }
 
-// syncs reports whether any namespace, those of the server's own included, needs
-// an fsync before an acknowledgement.
-func (s *Server) syncs() bool {
-	for _, space := range s.spaces {
-		if space.Policy.Durability == channel.DurabilitySync {
-			return true
-		}
-	}
-	return false
-}
-
 // safest returns the highest durability that the configured engine promises.
 func (s *Server) safest() channel.Durability {
 	switch c := s.cfg; {
