@@ -338,3 +338,22 @@ func TestStrangeWordsOfRates(t *testing.T) {
 		}
 	})
 }
+
+// What one limit refuses uses up nothing of the others.
+func TestRefusedPublicationsUseUpNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, func(o *hub.Options) {
+			o.Limits.PerUser = hub.UserLimits{Publish: rate.PerSecond(2), Bytes: rate.PerSecond(10)}
+		})
+		c := s.connect("ann")
+		for i, tc := range []struct {
+			data string
+			want error
+		}{{"12345678", nil}, {"too long", channel.ErrTooManyRequests}, {"ab", nil}} {
+			_, err := c.Publish(t.Context(), &channel.PublishRequest{Channel: "log:x", Data: []byte(tc.data)})
+			if !errors.Is(err, tc.want) {
+				t.Errorf("publication %d: %v, want %v", i, err, tc.want)
+			}
+		}
+	})
+}
