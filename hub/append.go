@@ -202,6 +202,9 @@ func (h *Hub) readGrown(ctx context.Context, ns *Namespace, r *AppendRequest) (*
 // more it forgets it.
 func (h *Hub) growOnce(ctx context.Context, ns *Namespace, r *AppendRequest, by *Session, w *grower) (AppendAck, error) {
 	k := w.known
+	if k.hiddenFrom(by, r.Channel) {
+		return AppendAck{}, errHiddenText()
+	}
 	text, again, err := k.rest(r)
 	if err != nil {
 		// Another node may have brought the entry further.
@@ -213,6 +216,9 @@ func (h *Hub) growOnce(ctx context.Context, ns *Namespace, r *AppendRequest, by 
 			return AppendAck{}, err
 		}
 		w.known, k = fresh, fresh
+		if k.hiddenFrom(by, r.Channel) {
+			return AppendAck{}, errHiddenText()
+		}
 		if text, again, err = k.rest(r); err != nil {
 			return AppendAck{}, err
 		}
@@ -239,6 +245,16 @@ func (h *Hub) growOnce(ctx context.Context, ns *Namespace, r *AppendRequest, by 
 	next.at = ack.Position
 	w.known = next
 	return AppendAck{Ack: ack, Length: next.length, Done: next.done}, nil
+}
+
+// hiddenFrom reports whether there is a text that a filter of the writer's
+// tokens hides: the answers to appends say how long it is.
+func (k *grown) hiddenFrom(by *Session, name string) bool {
+	return by != nil && k.at.Offset != 0 && !by.Filter(name).Match(k.tags)
+}
+
+func errHiddenText() error {
+	return channel.ErrPermissionDenied.With("there is a text of this key that the filter of your token keeps from you; take another key")
 }
 
 // rest returns what is still to be appended of a request. again: all of it is

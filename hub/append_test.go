@@ -155,6 +155,27 @@ func TestAppendRefused(t *testing.T) {
 
 // Many append at once: each piece is there once, and a reader that gets the
 // parts has the same text as one that gets the whole.
+// How long a text is that a filter hides is not told to who appends to it.
+func TestAppendToWhatIsHidden(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, states)
+		if _, err := s.hub.Append(t.Context(), hub.AppendRequest{Channel: "state:x", Key: "m", Text: "secret", Tags: map[string]string{"site": "b"}}); err != nil {
+			t.Fatal(err)
+		}
+		c := s.connectAs(sighted(t, "state:x", "site", "a"), nil)
+		at := 99
+		for _, r := range []hub.AppendRequest{{Text: "?"}, {Text: "?", At: &at}} {
+			r.Channel, r.Key = "state:x", "m"
+			if ack, err := c.Append(t.Context(), r); !errors.Is(err, channel.ErrPermissionDenied) || ack.Length != 0 || strings.Contains(err.Error(), "6") {
+				t.Errorf("%+v, %v", ack, err)
+			}
+		}
+		if _, err := c.Append(t.Context(), hub.AppendRequest{Channel: "state:x", Key: "own", Text: "?", Tags: map[string]string{"site": "a"}}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAppendTogether(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, growing)
