@@ -114,7 +114,7 @@ func (sh *shard) said(s *Session, l lane, e *Event) piece {
 }
 
 func (sh *shard) flushSessions() {
-	for i := 0; i < len(sh.dirty); i++ { // a flush may make a session dirty again
+	for i := 0; i < len(sh.dirty); i++ { //nolint:intrange // a flush may make a session dirty again
 		sh.flush(sh.dirty[i])
 	}
 	clear(sh.dirty)
