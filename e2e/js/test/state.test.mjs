@@ -108,7 +108,9 @@ test('pages, while others write', async () => {
   }
   busy = false;
   await writing;
+  await first.sub.publish('last', 0);
   for (const [c, m] of readers) {
+    await until('the last change', () => m.entries.has('last') && first.entries.has('last'));
     await equal(m, first, 'a reader of pages');
     assert.equal(m.syncs, 1);
     c.disconnect();
