@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"myelin/auth"
@@ -128,12 +129,18 @@ func (c *Conversation) subscribe(id uint32, r *protocol.SubscribeRequest) error 
 	if r.Type != typeStream {
 		return c.subscribeMap(id, r)
 	}
-	sn, err := c.join(r, origin{})
+	req, wants, err := c.requestOf(r, origin{})
 	if err != nil {
 		return err
 	}
-	sn.Live(c.wire.reply(nil, &protocol.Reply{Id: id, Subscribe: c.subscribeResult(sn)}))
-	return nil
+	req.Data = slices.Clone(req.Data) // the frame goes before the subscription is made
+	return c.enter(id, req, func(sn *hub.Subscription) error {
+		if err := c.joined(r, sn, wants); err != nil {
+			return err
+		}
+		sn.Live(c.wire.reply(nil, &protocol.Reply{Id: id, Subscribe: c.subscribeResult(sn)}))
+		return nil
+	})
 }
 
 // rejectUnrecovered is the bit of SubscribeRequest.flag by which a client
@@ -150,26 +157,32 @@ type origin struct {
 	atConnect bool
 }
 
-// join subscribes as a request says. The caller sends the result and makes the
-// subscription live.
-func (c *Conversation) join(r *protocol.SubscribeRequest, by origin) (*hub.Subscription, error) {
+// join subscribes as a request says, until then. The caller sends the result and
+// makes the subscription live.
+func (c *Conversation) join(r *protocol.SubscribeRequest, by origin, until time.Time) (*hub.Subscription, error) {
 	req, wants, err := c.requestOf(r, by)
 	if err != nil {
 		return nil, err
 	}
+	req.Until = until
 	sn, err := c.session.Subscribe(c.host.ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	return sn, c.joined(r, sn, wants)
+}
+
+// joined completes a subscription that was made as r says, or gives it up.
+func (c *Conversation) joined(r *protocol.SubscribeRequest, sn *hub.Subscription, wants *wishes) error {
 	if sn.Asked {
 		c.due.later(r.Channel, sn.ExpiresAt)
 	}
 	if r.Flag&rejectUnrecovered != 0 && sn.WasRecovering && !sn.Recovered {
 		sn.Cancel()
-		return nil, channel.ErrUnrecoverable.With("what came after the given position is not kept any more")
+		return errUnrecovered("")
 	}
 	sn.Data = wants.granted(sn)
-	return sn, nil
+	return nil
 }
 
 // requestOf returns what a request asks the hub for.

@@ -233,12 +233,16 @@ func (c *Conversation) firstSubscriptions(who *auth.Identity, r *protocol.Connec
 	subs := make([]*hub.Subscription, 0, len(wanted))
 	res.Subs = make(map[string]*protocol.SubscribeResult, len(wanted))
 	room := maxRecovered
+	var until time.Time
+	if !c.wire.oneWay {
+		until = time.Now().Add(patience)
+	}
 	for _, q := range wanted {
 		from.apply(q)
 		// Resuming is the transport's promise: the client need not ask for it.
 		q.Recoverable = q.Recoverable || c.wire.resume != nil
 		options, server := granted[q.Channel]
-		sn, err := c.join(q, origin{server: server, options: options, atConnect: true})
+		sn, err := c.join(q, origin{server: server, options: options, atConnect: true}, until)
 		if err != nil {
 			return nil, err
 		}

@@ -12,8 +12,8 @@ import (
 
 // Hooks ask the user's backend what only it knows. Calls come from many
 // goroutines, may take their time, and are bounded in number by who makes them:
-// a conversation does nothing else meanwhile, others are not held up. Errors
-// are *channel.Error, which the client gets, and hub.Disconnect.
+// but for subscriptions a conversation does nothing else meanwhile; others are not
+// held up. Errors are *channel.Error, which the client gets, and hub.Disconnect.
 type Hooks interface {
 	hub.Hooks
 	// Asks reports whether there is a hook of a name: connect, refresh,

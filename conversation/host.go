@@ -45,6 +45,7 @@ type Host struct {
 	rpcs   map[string]func(*Conversation, []byte) (any, error)
 	// renewals are what the backend is to be asked again about.
 	renewals renewals
+	asides   asides
 
 	mu struct {
 		sync.RWMutex
@@ -113,6 +114,8 @@ type Conversation struct {
 		// by another request, is not looked at.
 		over     bool
 		refusals int
+		// asides is how many commands are finished beside those behind them.
+		asides int
 	}
 }
 

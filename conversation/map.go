@@ -1,6 +1,8 @@
 package conversation
 
 import (
+	"slices"
+	"time"
 	"unicode/utf8"
 
 	"myelin/channel"
@@ -36,6 +38,7 @@ func (c *Conversation) subscribeMap(id uint32, r *protocol.SubscribeRequest) err
 		return err
 	}
 	req.Recoverable = true
+	req.Data = slices.Clone(req.Data) // the frame goes before the subscription is made
 	switch r.Type {
 	case typeMap:
 	case typeMapClients, typeMapUsers:
@@ -55,16 +58,14 @@ func (c *Conversation) subscribeMap(id uint32, r *protocol.SubscribeRequest) err
 		return channel.ErrBadRequest.With("a map subscription begins with phase 2; phase 1 needs a position, epoch and offset")
 	}
 	req.Recover = true
-	sn, err := c.session.Subscribe(c.host.ctx, req)
-	if err != nil {
-		return err
-	}
-	if !sn.Recovered {
-		sn.Cancel()
-		return channel.ErrUnrecoverable.With("what came after the given position is not kept any more; read the entries anew")
-	}
-	c.goLive(id, r.Channel, sn, wants, nil)
-	return nil
+	return c.enter(id, req, func(sn *hub.Subscription) error {
+		if !sn.Recovered {
+			sn.Cancel()
+			return errUnrecovered("; read the entries anew")
+		}
+		c.goLive(id, r.Channel, sn, wants, nil)
+		return nil
+	})
 }
 
 // subscribePresence answers a request to follow who is in a channel. That is read
@@ -78,33 +79,48 @@ func (c *Conversation) subscribePresence(id uint32, r *protocol.SubscribeRequest
 		return channel.ErrBadRequest.With("a map of this type is to " + want + ":<channel>")
 	}
 	req.Numeric, req.Recoverable = false, false
-	page, err := c.session.SubscribePresence(c.host.ctx, req)
-	if err != nil {
-		return err
-	}
-	c.goLive(id, r.Channel, page.Live, nil, page.Entries)
-	return nil
+	return c.aside(id, func() func() error {
+		req.Until = time.Now().Add(patience)
+		page, err := c.session.SubscribePresence(c.host.ctx, req)
+		return func() error {
+			if err != nil {
+				return err
+			}
+			c.goLive(id, r.Channel, page.Live, nil, page.Entries)
+			return nil
+		}
+	})
 }
 
 // statePage answers with a page of entries, or with the last one and the
 // subscription.
 func (c *Conversation) statePage(id uint32, r *protocol.SubscribeRequest, req hub.SubscribeRequest, wants *wishes) error {
 	req.Recover = false
-	page, err := c.session.SubscribeState(c.host.ctx, hub.StateRequest{
-		Subscribe: req, Cursor: r.Cursor, Limit: int(r.Limit), Ascending: r.Asc,
+	return c.aside(id, func() func() error {
+		req.Until = time.Now().Add(patience)
+		page, err := c.session.SubscribeState(c.host.ctx, hub.StateRequest{
+			Subscribe: req, Cursor: r.Cursor, Limit: int(r.Limit), Ascending: r.Asc,
+		})
+		return func() error {
+			if err != nil {
+				return err
+			}
+			c.answerPage(id, r, page, wants)
+			return nil
+		}
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// answerPage answers with one page of entries.
+func (c *Conversation) answerPage(id uint32, r *protocol.SubscribeRequest, page *hub.StatePage, wants *wishes) {
 	if page.Live != nil {
 		c.goLive(id, r.Channel, page.Live, wants, page.Entries)
-		return nil
+		return
 	}
 	c.send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{
 		Type: typeMap, Phase: phaseState, Cursor: page.Next, State: c.wire.entries(page.Entries),
 		Epoch: page.Position.Epoch, Offset: page.Position.Offset, Recoverable: true, Positioned: true,
 	}})
-	return nil
 }
 
 // goLive answers that a map subscription has begun.

@@ -51,9 +51,12 @@ func (q *renewals) begin(h *Host) {
 	q.tasks.Go(func() { q.run(h) })
 }
 
-// Wait returns when nothing that the host began of its own accord goes on, once
-// the context it was made with has ended.
-func (h *Host) Wait() { h.renewals.tasks.Wait() }
+// Wait returns when nothing that the host began goes on, once the context it was
+// made with has ended and its conversations are closed.
+func (h *Host) Wait() {
+	h.renewals.tasks.Wait()
+	h.asides.tasks.Wait()
+}
 
 // later notes when the connection (""), or the subscription to a channel, would
 // end; 0 is never.

@@ -9,8 +9,7 @@ import (
 
 // Hooks ask somebody outside what a session may, in the namespaces that say so.
 // Their calls come from any goroutine, without a lock of the hub's, and may
-// take their time: of one client nothing else is handled meanwhile. They bound
-// how many wait.
+// take their time. They bound how many wait.
 type Hooks interface {
 	// AskSubscribe returns the grant of a subscription that no token grants, or
 	// why there is none, which is the answer to the client. data is what the

@@ -123,6 +123,10 @@ type SubscribeRequest struct {
 	Data []byte `json:",omitzero"`
 	// Options are what the server wants of it; a grant has its own.
 	Options auth.SubOptions
+	// Until is when an engine that does not answer is given up on, with
+	// ErrUnavailable; zero is as late as the engine does so itself. Hooks are
+	// asked for as long as they may take.
+	Until time.Time `json:"-"`
 
 	// paged: the client has read entries, see SubscribeState.
 	paged bool
@@ -186,6 +190,8 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 		s.leave(sb, Unsubscribe{})
 		return nil, err
 	}
+	ctx, cancel := r.within(ctx)
+	defer cancel()
 	t, at, err := s.hub.join(ctx, ns, sb)
 	if err != nil {
 		s.leave(sb, Unsubscribe{})
@@ -216,6 +222,14 @@ func (s *Session) Subscribe(ctx context.Context, r SubscribeRequest) (*Subscript
 	}
 	s.noteExpiry(out.ExpiresAt)
 	return out, nil
+}
+
+// within returns a context for what the engine is asked.
+func (r *SubscribeRequest) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.Until.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, r.Until)
 }
 
 // check refuses what no subscription of the namespace can be.

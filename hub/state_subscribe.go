@@ -103,6 +103,8 @@ func (s *Session) SubscribeState(ctx context.Context, r StateRequest) (*StatePag
 		return nil, errSubscribed()
 	}
 	s.endPaging(name, "")
+	ctx, cancel := r.Subscribe.within(ctx)
+	defer cancel()
 	p, err := s.hub.openPaging(ctx, ns, name)
 	if err != nil {
 		return nil, err

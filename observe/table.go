@@ -216,6 +216,7 @@ const (
 	LimitEntries       = "channel_entries"
 	LimitForeign       = "foreign_messages"
 	LimitRecovery      = "recovery"
+	LimitAsides        = "asides"
 	LimitRemoteMembers = "remote_members"
 	LimitMembersInbox  = "members_inbox"
 	LimitMembersOutbox = "members_outbox"
@@ -237,7 +238,7 @@ const (
 		LimitQueue + ", " + LimitCommands + ", " + LimitShardInbox + ", " + LimitMeshPending + ", " +
 		LimitBusInbox + ", " + LimitBusOutbox + ", " + LimitBusRequests + ", " + LimitBusPeers + ", " +
 		LimitSubscribed + ", " + LimitEntries + ", " + LimitForeign + ", " +
-		LimitRecovery + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
+		LimitRecovery + ", " + LimitAsides + ", " + LimitRemoteMembers + ", " + LimitMembersInbox + ", " + LimitMembersOutbox + ", " + LimitMemberBytes + ", " +
 		LimitHeldOperations + ", " + LimitTails + ", " + deliveryLimitNames + ", " + quotaLimitNames +
 		", " + patternLimitNames +
 		", " + hookLimitNames +
