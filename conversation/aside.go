@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// asideAfter is how long a subscription is waited for before what comes
-	// behind it is handled; asideSoon is the same while another is under way, for
+	// asideAfter is how long a subscription or a read is waited for before what
+	// comes behind it is handled; asideSoon is the same while another is under way, for
 	// one that is slow is seldom alone.
 	asideAfter = 100 * time.Millisecond
 	asideSoon  = 5 * time.Millisecond
-	// maxAside is how many subscriptions of one conversation may be under way
-	// while others are handled; beyond it the rest waits.
+	// maxAside is how many commands of one conversation may be under way while
+	// others are handled; beyond it the rest waits.
 	maxAside = 64
-	// patience is how long a subscription waits for an engine that does not
+	// patience is how long a subscription or history waits for an engine that does not
 	// answer, as when a stream has lost its leader. It is shorter than the 5 s
 	// after which clients give up, and the connection with it, other channels
 	// and all: told in time they ask for the one channel again.
@@ -29,7 +29,8 @@ const (
 // asides are the commands that are finished beside those behind them.
 type asides struct{ tasks sync.WaitGroup }
 
-// aside has work done, and what it returns under the lock: at once where it
+// aside has work done that neither changes anything for others nor depends on
+// what comes behind, and what it returns under the lock: at once where it
 // takes no longer than asideAfter, else when it is, and what came behind goes
 // first. The lock is held.
 func (c *Conversation) aside(id uint32, work func() (finish func() error)) error {

@@ -33,6 +33,20 @@ func (e *stalling) wait(ctx context.Context, name string) error {
 	}
 }
 
+func (e *stalling) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
+	if err := e.wait(ctx, r.Channel); err != nil {
+		return channel.ReadResult{}, err
+	}
+	return e.Engine.Read(ctx, r)
+}
+
+func (e *stalling) Snapshot(ctx context.Context, r *channel.SnapshotRequest) (channel.StatePage, error) {
+	if err := e.wait(ctx, r.Channel); err != nil {
+		return channel.StatePage{}, err
+	}
+	return e.Engine.Snapshot(ctx, r)
+}
+
 func (e *stalling) Subscribe(ctx context.Context, name string, p *channel.Policy) (channel.Position, error) {
 	if err := e.wait(ctx, name); err != nil {
 		return channel.Position{}, err
@@ -85,6 +99,24 @@ func TestASlowSubscriptionHoldsUpNoOther(t *testing.T) {
 		w.Publish(t, "log:slow", 2)
 		if got := tell(p.rest()); got != "log:slow pub 2" {
 			t.Errorf("live: %s", got)
+		}
+	})
+}
+
+func TestASlowReadHoldsUpNothing(t *testing.T) {
+	stall(t, func(t *testing.T, w *world, release func()) {
+		p := w.connected(t, "")
+		f := frame(p.format,
+			&command{Id: 2, History: &protocol.HistoryRequest{Channel: "log:slow", Limit: 1}},
+			&command{Id: 3, Rpc: &protocol.RPCRequest{Method: "myelin.state.list", Data: []byte(`{"channel":"state:slow"}`)}},
+			sub(4, "log:a"))
+		if got := tell(p.raw(f)); got != "4 subscribe" {
+			t.Errorf("beside slow reads: %s", got)
+		}
+		clear(f)
+		release()
+		if got := tell(p.rest()); got != "2 history, 3 rpc" && got != "3 rpc, 2 history" {
+			t.Errorf("when the engine answers: %s", got)
 		}
 	})
 }

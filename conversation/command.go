@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -264,14 +265,20 @@ func (c *Conversation) history(id uint32, r *protocol.HistoryRequest) error {
 	if r.Since != nil {
 		req.Since = &channel.Position{Epoch: r.Since.Epoch, Offset: r.Since.Offset}
 	}
-	res, err := c.session.History(c.host.ctx, req)
-	if err != nil {
-		return err
-	}
-	c.send(&protocol.Reply{Id: id, History: &protocol.HistoryResult{
-		Publications: c.wire.publications(res.Pubs), Epoch: res.Top.Epoch, Offset: res.Top.Offset,
-	}})
-	return nil
+	return c.aside(id, func() func() error {
+		ctx, cancel := context.WithTimeout(c.host.ctx, patience)
+		defer cancel()
+		res, err := c.session.History(ctx, req)
+		return func() error {
+			if err != nil {
+				return err
+			}
+			c.send(&protocol.Reply{Id: id, History: &protocol.HistoryResult{
+				Publications: c.wire.publications(res.Pubs), Epoch: res.Top.Epoch, Offset: res.Top.Offset,
+			}})
+			return nil
+		}
+	})
 }
 
 // refresh renews the connection's identity. Without a token there is none: a

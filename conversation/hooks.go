@@ -12,7 +12,7 @@ import (
 
 // Hooks ask the user's backend what only it knows. Calls come from many
 // goroutines, may take their time, and are bounded in number by who makes them:
-// but for subscriptions a conversation does nothing else meanwhile; others are not
+// but for subscriptions, a conversation does nothing else meanwhile; others are not
 // held up. Errors are *channel.Error, which the client gets, and hub.Disconnect.
 type Hooks interface {
 	hub.Hooks

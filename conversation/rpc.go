@@ -28,6 +28,10 @@ func rpcs() map[string]func(*Conversation, []byte) (any, error) {
 	}
 }
 
+// asks are the methods that change nothing and ask the engine or other nodes,
+// which may take its time.
+var asks = map[string]bool{"myelin.channels": true, "myelin.state.get": true, "myelin.state.list": true}
+
 // rpc answers one of the methods.
 func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
 	method := c.host.rpcs[r.Method]
@@ -37,7 +41,19 @@ func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
 	if method == nil {
 		return channel.ErrMethodNotFound.With("rpc knows " + strings.Join(slices.Sorted(maps.Keys(c.host.rpcs)), ", "))
 	}
-	out, err := method(c, r.Data)
+	if !asks[r.Method] {
+		out, err := method(c, r.Data)
+		return c.answerRPC(id, out, err)
+	}
+	data := slices.Clone(r.Data) // the frame goes before the answer comes
+	return c.aside(id, func() func() error {
+		out, err := method(c, data)
+		return func() error { return c.answerRPC(id, out, err) }
+	})
+}
+
+// answerRPC answers with what a method came to.
+func (c *Conversation) answerRPC(id uint32, out any, err error) error {
 	if err != nil {
 		return err
 	}

@@ -209,3 +209,6 @@ func LiveSubjectOf(ctx context.Context, e *Engine, p *channel.Policy, name strin
 	s, err := e.streams.of(ctx, p, false)
 	return s.feedSubject(name), err
 }
+
+// Lasting reports whether an error will be the same next time.
+func Lasting(err error) bool { return lasting(err) }

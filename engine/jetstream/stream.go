@@ -253,7 +253,12 @@ func lasting(err error) bool {
 		return !e.Temporary
 	}
 	if e, ok := errors.AsType[*natsjs.APIError](err); ok {
-		return e.Code == 400
+		return e.Code == 400 && e.ErrorCode != errCodeNoPeers
 	}
 	return false
 }
+
+// errCodeNoPeers is what the servers say where too few of them are there or have
+// room (JSClusterNoPeersErrF in errors.json of nats-server), which passes: at the
+// start of a cluster one may know another for a moment as offline.
+const errCodeNoPeers = 10005

@@ -65,6 +65,24 @@ test("a link that breaks again before it is back is one outage", () => {
   assert.equal(outages()[0]?.reason, "first");
 });
 
+test("a channel that was not back when the link broke again has been away since the first time", () => {
+  const { ledger: l, outages } = ledger();
+  l.linkLost(0, "node died", new Map([["ecg", at(1)], ["chat", at(2)]]));
+  l.linkBack(1);
+  l.answered("ecg", { wasRecovering: true, recovered: true, position: at(1) });
+  l.recovered("ecg", 5);
+  l.linkLost(2, "subscribe timeout", new Map([["ecg", at(6)], ["chat", at(2)]]));
+  l.linkBack(3);
+  l.answered("chat", { wasRecovering: true, recovered: true, position: at(9) });
+  l.recovered("chat", 7);
+  l.answered("ecg", { wasRecovering: true, recovered: true, position: at(6) });
+  l.recovered("ecg", 1);
+  const told = outages().map((o) => o.fates.map((f) => `${f.channel}: ${verdict(f)}`));
+  assert.deepEqual(told, [["ecg: missed 1 publication: recovered 1"], [
+    "ecg: missed 5 publications: recovered 5", "chat: missed 7 publications: recovered 7",
+  ]]);
+});
+
 test("answers belong to the newest outage that waits for them", () => {
   const { ledger: l, outages } = ledger();
   l.linkLost(0, "one", new Map([["ecg", at(1)]]));

@@ -56,11 +56,14 @@ export class Ledger {
     this.#changed = changed;
   }
 
-  /** The link broke while these channels were subscribed. */
+  /**
+   * The link broke while these channels were subscribed. A channel that still waits since an earlier outage
+   * goes on waiting there: it has been away since then.
+   */
   linkLost(at: number, reason: string, channels: ReadonlyMap<string, Position | null>): void {
     const open = this.#outages[0];
     if (open && open.to === null) return;
-    this.#begin(at, null, reason, channels);
+    this.#begin(at, null, reason, new Map([...channels].filter(([channel]) => !this.#awaits(channel))));
   }
 
   /** The link is back; channels are answered one by one after it. */
