@@ -34,7 +34,13 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			made := bend(f.plant)
 			made.Channels = 10_000
 			for _, check := range f.foundBy {
-				switch err := channeltest.Examine(t, made, check); {
+				err := channeltest.Examine(t, made, check)
+				for range 10 { // a walk, or a race, comes upon the fault by chance
+					if err == nil {
+						err = channeltest.Examine(t, made, check)
+					}
+				}
+				switch {
 				case err == nil:
 					t.Errorf("%s passes", check)
 				case errors.Is(err, channeltest.ErrLeftOut):
