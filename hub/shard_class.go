@@ -189,7 +189,7 @@ func (p *part) wanted(l *classList) []*delivery {
 	v.round = p.round
 	v.passed = v.passed[:0]
 	for _, d := range p.batch {
-		if d.event.Kind != EventPublication || v.filter.Match(d.event.Pub.Tags) {
+		if d = d.through(v.filter); d != nil {
 			v.passed = append(v.passed, d)
 		}
 	}

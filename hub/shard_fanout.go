@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/filter"
 )
 
 // delivery is one event on its way to the subscribers of a topic. It is
@@ -18,6 +19,9 @@ type delivery struct {
 	// namespace sends patches.
 	id   int64
 	base *channel.Publication
+	// left is what it is to those whose filter it does not pass, although what
+	// it replaces did: the end of that entry. Nil where that can be nobody.
+	left *delivery
 
 	// mu guards the packets that have been made, not what is in them. Most have
 	// one, which costs no allocation of its own.
@@ -69,6 +73,17 @@ func (d *delivery) whole() *delivery {
 	w := &delivery{event: d.event, id: d.id, base: d.base}
 	w.event.Whole = true
 	return w
+}
+
+// through returns what of d a filter lets through, nil for nothing.
+func (d *delivery) through(f *filter.Filter) *delivery {
+	switch {
+	case d.event.Kind != EventPublication || f.Match(d.event.Pub.Tags):
+		return d
+	case d.left != nil && f.Match(d.left.event.Pub.Tags):
+		return d.left
+	}
+	return nil
 }
 
 // part is what one shard knows of one topic.
@@ -223,8 +238,9 @@ func (s *shard) each(sb *sub, batch []*delivery) int {
 	n := 0
 	for _, d := range batch {
 		v := sb.view(d)
+		d := sb.pick(d)
 		switch {
-		case !sb.wants(&d.event):
+		case d == nil:
 		case expired(d.event.Pub):
 			s.expire(sb, d, queueWaiting)
 		default:
@@ -272,26 +288,30 @@ func (s *shard) one(sb *sub, d *delivery, v view) {
 	s.queue(sb.session, piece{p, sb})
 }
 
-// wants reports whether e is news to the subscription, and remembers it.
-func (sb *sub) wants(e *Event) bool {
-	switch e.Kind {
+// pick returns what of d is news to the subscription and for it, nil for
+// nothing, and remembers it.
+func (sb *sub) pick(d *delivery) *delivery {
+	wants := true
+	switch d.event.Kind {
 	case EventPublication:
-		if e.offset() <= sb.last {
-			return false
+		if d.event.offset() <= sb.last {
+			return nil
 		}
-		sb.last = e.offset()
-		if sb.filter.Match(e.Pub.Tags) && (!sb.judged || sb.lets(e.Pub)) {
-			return true
+		sb.last = d.event.offset()
+		if got := d.through(sb.filter); got != nil && (!sb.judged || sb.lets(got.event.Pub)) {
+			return got
 		}
-		sb.pass(e)
-		return false
+		sb.pass(&d.event)
+		return nil
 	case EventJoin, EventLeave:
-		return sb.watches
+		wants = sb.watches
 	case EventUserJoin, EventUserLeave:
-		return sb.watchesUsers
-	default:
-		return true
+		wants = sb.watchesUsers
 	}
+	if !wants {
+		return nil
+	}
+	return d
 }
 
 // pass notes that a publication was not for the subscription.

@@ -57,7 +57,7 @@ func (s *shard) pace(sb *sub, batch []*delivery) int {
 	p := sb.pace
 	sent, skipped := 0, 0
 	for _, d := range batch {
-		if !sb.wants(&d.event) {
+		if d = sb.pick(d); d == nil {
 			continue
 		}
 		if d.event.Kind != EventPublication {

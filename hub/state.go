@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -288,11 +289,33 @@ func (t *topic) taggedLocked(p *channel.Publication) *channel.Publication {
 		return p
 	}
 	tagged := *p
-	tagged.Tags = old.Tags
-	if t.ns.TagKeys {
-		tagged.Tags = tagKey(old.Tags, p.Key, true)
-	}
+	tagged.Tags = t.endTags(old)
 	return &tagged
+}
+
+// endTags returns the tags of the end of an entry.
+func (t *topic) endTags(old *channel.Publication) map[string]string {
+	if t.ns.TagKeys {
+		return tagKey(old.Tags, old.Key, true)
+	}
+	return old.Tags
+}
+
+// leftLocked returns what p, which is to be published, is to those who saw the
+// entry that it replaces and do not see p for its tags. Neither what it is now
+// nor whose doing that is are they told.
+func (t *topic) leftLocked(p *channel.Publication) *delivery {
+	c := t.mu.state
+	if c == nil || c.pending != nil || p.Op != channel.OpPut {
+		return nil
+	}
+	old := c.entries.get(p.Key)
+	if old == nil || maps.Equal(old.Tags, p.Tags) {
+		return nil
+	}
+	return &delivery{id: t.id, event: Event{Kind: EventPublication, Channel: t.name, Recoverable: t.ns.Policy.Recoverable(), Pub: &channel.Publication{
+		Channel: p.Channel, Position: p.Position, Prev: p.Prev, Time: p.Time, Expires: p.Expires, Op: channel.OpDelete, Key: p.Key, Tags: t.endTags(old),
+	}}}
 }
 
 // takeStateLocked makes the change that p says.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"myelin/channel"
+	"myelin/filter"
 	"myelin/hub"
 )
 
@@ -16,7 +17,9 @@ type mirror struct {
 	c    *client
 	name string
 	rate float64
-	v    view
+	// red lets through the entries that are; nil for all.
+	red *filter.Filter
+	v   view
 	at   channel.Position
 	// in: it is subscribed, for all it has heard. gone: its connection is over.
 	// free: it reads what comes. slow: it may have missed something since it
@@ -57,6 +60,9 @@ func (x *stateModel) come() {
 		return
 	}
 	f := &mirror{x: x, name: x.someChannel(), rate: []float64{0, 0, 1, 20}[x.pick("rate", 4)], v: view{}}
+	if x.pick("red", 3) == 0 {
+		f.red = is(x.t, "color", "red")
+	}
 	f.c = x.connectAs(x.identity(), nil)
 	x.all = append(x.all, f)
 	if x.pick("pages", 2) == 0 {
@@ -85,7 +91,7 @@ func (x *stateModel) glance() {
 func (f *mirror) pages() {
 	x := f.x
 	r := hub.StateRequest{
-		Subscribe: hub.SubscribeRequest{Channel: f.name, Rate: f.rate}, Limit: 1 + x.pick("limit", 9), Ascending: x.pick("ascending", 2) == 0,
+		Subscribe: hub.SubscribeRequest{Channel: f.name, Rate: f.rate, Filter: f.red}, Limit: 1 + x.pick("limit", 9), Ascending: x.pick("ascending", 2) == 0,
 	}
 	for {
 		page, err := f.c.SubscribeState(context.Background(), r)
@@ -112,7 +118,7 @@ func (f *mirror) pages() {
 func (f *mirror) join() {
 	x := f.x
 	sn, err := f.c.Subscribe(context.Background(), hub.SubscribeRequest{
-		Channel: f.name, Recover: !f.at.IsZero(), Since: f.at, Recoverable: true, Rate: f.rate,
+		Channel: f.name, Recover: !f.at.IsZero(), Since: f.at, Recoverable: true, Rate: f.rate, Filter: f.red,
 	})
 	switch {
 	case err != nil:
@@ -150,7 +156,7 @@ func (f *mirror) hear() {
 		case "pub":
 			offset, _ := strconv.ParseUint(w[3], 10, 64)
 			prev, _ := strconv.ParseUint(w[4], 10, 64)
-			gap := prev != f.at.Offset && f.rate == 0 && !f.slow
+			gap := prev != f.at.Offset && f.rate == 0 && f.red == nil && !f.slow
 			if !f.in || w[2] != f.at.Epoch || offset <= f.at.Offset || gap {
 				f.x.t.Fatalf("%q came at %v, in: %v", l, f.at, f.in)
 			}

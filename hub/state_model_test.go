@@ -38,6 +38,7 @@ type stateModel struct {
 // modelEntry is an entry: until when it lives, and with whom, where that is so.
 type modelEntry struct {
 	data  string
+	red   bool
 	score int64
 	dies  time.Time
 	owner *mirror
@@ -82,6 +83,9 @@ func (x *stateModel) change(name string) {
 	if r.Remove = x.pick("remove", 3) == 0; !r.Remove {
 		r.Data = fmt.Append(nil, x.serial, strings.Repeat("x", x.pick("size", 2)*300))
 		r.Score = int64(x.pick("score", 5))
+		if color := x.pick("color", 3); color > 0 {
+			r.Tags = map[string]string{"color": []string{"red", "blue"}[color-1]}
+		}
 		switch x.pick("how", 8) {
 		case 0:
 			r.TTL = time.Duration(x.pick("ttl", 20))*time.Second + 500*time.Millisecond
@@ -131,7 +135,7 @@ func (x *stateModel) put(name string, r hub.EntryRequest, by *mirror) {
 		delete(want, r.Key)
 		return
 	}
-	e := &modelEntry{data: string(r.Data), score: r.Score}
+	e := &modelEntry{data: string(r.Data), score: r.Score, red: r.Tags["color"] == "red"}
 	if r.Leave {
 		e.owner = by
 	}
@@ -216,11 +220,13 @@ func (x *stateModel) left(f *mirror) {
 	}
 }
 
-// truth is what a channel should hold.
-func (x *stateModel) truth(name string) view {
+// truth is what a channel should hold, of all or of only what is red.
+func (x *stateModel) truth(name string, onlyRed bool) view {
 	v := view{}
 	for key, e := range x.want[name] {
-		v[key] = e.data
+		if e.red || !onlyRed {
+			v[key] = e.data
+		}
 	}
 	return v
 }
@@ -234,10 +240,10 @@ func (x *stateModel) check() {
 		if !f.in || !f.free || f.rate > 0 && time.Since(x.changed[f.name]).Seconds() < 1/f.rate+0.01 {
 			continue
 		}
-		x.same(fmt.Sprintf("mirror %d of %s, at rate %v,", i, f.name, f.rate), f.v, x.truth(f.name))
+		x.same(fmt.Sprintf("mirror %d of %s, at rate %v, red %t,", i, f.name, f.rate, f.red != nil), f.v, x.truth(f.name, f.red != nil))
 	}
 	for name := range x.want {
-		x.same("the engine", x.entries(name), x.truth(name))
+		x.same("the engine", x.entries(name), x.truth(name, false))
 	}
 }
 

@@ -320,7 +320,7 @@ func TestFiltersOfEntries(t *testing.T) {
 		s.set("state:x", "3", "")
 		s.set("state:x", "4", "")
 		c.gets(t, "del=4 ")
-		plain.gets(t, "del=0 ", "del=4 ")
+		plain.gets(t, "del=0 ", "del=2 ", "del=4 ")
 	})
 }
 

@@ -292,6 +292,12 @@ test('of a state channel, whose entries come in pages', async () => {
     sub.subscribe();
     await sub.ready(5000);
     await set('new', 'b', 'b');
+    await set('k0', 'b', 'gone elsewhere');
+    await set('k1', 'a', 'come here');
+    await until('what has come', () => entries.get('k1') === 'come here');
+    assert.ok(!entries.has('k0'), 'what is of the other site now is shown no more');
+    await set('k1', 'b', 1);
+    await set('k0', 'a', 0);
     await set('new too', 'a', how);
     await until('the last', () => entries.get('new too') === how);
     assert.deepEqual([...entries.keys()].sort(), [...range(15).map((i) => `k${2 * i}`), 'new too'].sort(), how);
