@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"myelin/channel"
 	"myelin/hub"
+	"myelin/observe"
 )
 
 // What is done to the sessions of a node that is cut off is done when it is
@@ -128,4 +130,32 @@ func TestOperationsWaitForNodesThatComeBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// For a node that is away so many operations are held, the newest, and what is
+// given up is counted.
+func TestHeldOperationsAreBounded(t *testing.T) {
+	const most, more = 1024, 3
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a", "b")
+		user := func(i int) string { return fmt.Sprint("u", i) }
+		for i := range most + more {
+			w.nodes["b"].connect(user(i))
+		}
+		w.net.Cut("a", "b")
+		wait(10 * time.Second)
+		for i := range most + more {
+			if _, err := w.nodes["a"].hub.Disconnect(context.Background(), hub.Target{User: user(i)}, hub.DisconnectForceNoReconnect, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := w.nodes["a"].metrics.Limit(observe.LimitHeldOperations).Value(); n != more {
+			t.Errorf("counted %d operations as given up, want %d", n, more)
+		}
+		w.net.Heal("a", "b")
+		wait(time.Minute)
+		if n := w.nodes["b"].hub.Connections(); n != more {
+			t.Errorf("%d connections are left, want the %d whose operations were given up", n, more)
+		}
+	})
 }

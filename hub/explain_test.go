@@ -106,6 +106,28 @@ func TestExplainEnds(t *testing.T) {
 	})
 }
 
+// A connection's trail is of the last that happened to it.
+func TestExplainForgetsWhatIsLongAgo(t *testing.T) {
+	const kept = 16
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, nil, nil)
+		c := s.connect("ann")
+		for i := range kept + 1 {
+			name := fmt.Sprint("log:", i)
+			c.subscribe(name)
+			if err := c.Unsubscribe(name); err != nil {
+				t.Fatal(err)
+			}
+			s.publish(name, "1")
+		}
+		s.settle()
+		s.is(s.why(c, "log:0", 1), hub.VerdictNotSubscribed, "")
+		for i := 1; i <= kept; i++ {
+			s.is(s.why(c, fmt.Sprint("log:", i), 1), hub.VerdictEnded, "the client unsubscribed")
+		}
+	})
+}
+
 // A node remembers the last that left, and no more.
 func TestExplainForgetsInTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ type mirror struct {
 	// red lets through the entries that are; nil for all.
 	red *filter.Filter
 	v   view
-	at   channel.Position
+	at  channel.Position
 	// in: it is subscribed, for all it has heard. gone: its connection is over.
 	// free: it reads what comes. slow: it may have missed something since it
 	// began.

@@ -68,3 +68,49 @@ func TestStateRoom(t *testing.T) {
 		}
 	})
 }
+
+// A node has so many snapshots being read at a time, whoever reads them, and
+// room again when they are given up.
+func TestSnapshotsOfANodeAreBounded(t *testing.T) {
+	const each, most = 16, 10_000
+	bubble(t, func(t *testing.T) {
+		s := stateStage(t, nil, nil)
+		for i := range each {
+			for _, key := range []string{"a", "b"} {
+				s.set(fmt.Sprint("state:", i), key, "x")
+			}
+		}
+		begin := func(c *client, i int) error {
+			_, err := c.SubscribeState(context.Background(), hub.StateRequest{
+				Subscribe: hub.SubscribeRequest{Channel: fmt.Sprint("state:", i)}, Limit: 1,
+			})
+			return err
+		}
+		var all []*client
+		for i := range most {
+			if i%each == 0 {
+				all = append(all, s.connect("u"))
+			}
+			if err := begin(all[len(all)-1], i%each); err != nil {
+				t.Fatalf("snapshot %d: %v", i, err)
+			}
+		}
+		one := s.connect("one more")
+		if err := begin(one, 0); !errors.Is(err, channel.ErrTooManyRequests) {
+			t.Errorf("one more than a node may have: %v", err)
+		}
+		if n := s.metrics.Limit(observe.LimitSnapshots).Value(); n != 1 {
+			t.Errorf("counted %d times", n)
+		}
+		all[0].Close(hub.DisconnectConnectionClosed)
+		s.settle()
+		for i := range each {
+			if err := begin(one, i); err != nil {
+				t.Errorf("when another has left: %v", err)
+			}
+		}
+		if err := begin(s.connect("and one more"), 0); !errors.Is(err, channel.ErrTooManyRequests) {
+			t.Errorf("when all are taken again: %v", err)
+		}
+	})
+}
