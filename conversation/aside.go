@@ -34,7 +34,10 @@ type asides struct{ tasks sync.WaitGroup }
 // takes no longer than asideAfter, else when it is, and what came behind goes
 // first. The lock is held.
 func (c *Conversation) aside(id uint32, work func() (finish func() error)) error {
-	if c.mu.asides >= maxAside {
+	switch {
+	case c.host.ctx.Err() != nil:
+		return work()() // it fails at once, and nobody waits for more
+	case c.mu.asides >= maxAside:
 		c.host.opts.Metrics.Limit(observe.LimitAsides).Inc()
 		return work()()
 	}
