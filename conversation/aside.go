@@ -2,7 +2,6 @@ package conversation
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"myelin/channel"
@@ -12,37 +11,46 @@ import (
 
 const (
 	// asideAfter is how long a subscription or a read is waited for before what
-	// comes behind it is handled; asideSoon is the same while another is under way, for
-	// one that is slow is seldom alone.
+	// comes behind it is handled; asideSoon is the same while another is under
+	// way, for one that is slow is seldom alone.
 	asideAfter = 100 * time.Millisecond
 	asideSoon  = 5 * time.Millisecond
 	// maxAside is how many commands of one conversation may be under way while
 	// others are handled; beyond it the rest waits.
 	maxAside = 64
-	// patience is how long a subscription or history waits for an engine that does not
-	// answer, as when a stream has lost its leader. It is shorter than the 5 s
-	// after which clients give up, and the connection with it, other channels
-	// and all: told in time they ask for the one channel again.
+	// patience is how long a subscription or a history waits for an engine that
+	// does not answer, as when a stream has lost its leader. It is shorter than
+	// the 5 s after which clients give up, and the connection with it, other
+	// channels and all: told in time they ask for the one channel again.
 	patience = 4 * time.Second
 )
 
-// asides are the commands that are finished beside those behind them.
-type asides struct{ tasks sync.WaitGroup }
-
-// aside has work done that neither changes anything for others nor depends on
-// what comes behind, and what it returns under the lock: at once where it
-// takes no longer than asideAfter, else when it is, and what came behind goes
-// first. The lock is held.
-func (c *Conversation) aside(id uint32, work func() (finish func() error)) error {
-	switch {
-	case c.host.ctx.Err() != nil:
-		return work()() // it fails at once, and nobody waits for more
-	case c.mu.asides >= maxAside:
-		c.host.opts.Metrics.Limit(observe.LimitAsides).Inc()
-		return work()()
+// aside has work done that changes nothing for what comes behind, and then is
+// called with what came of it, under the lock: at once where work takes no
+// longer than asideAfter, else when it is done, and what came behind goes first.
+// work may not look at the frame. The lock is held.
+func aside[T any](c *Conversation, id uint32, work func() (T, error), then func(T) error) error {
+	var out T
+	var err error
+	finish := func() error {
+		if err != nil {
+			return err
+		}
+		return then(out)
 	}
-	done := make(chan func() error, 1)
-	c.host.asides.tasks.Go(func() { done <- work() })
+	full := c.mu.asides >= maxAside
+	if full {
+		c.host.opts.Metrics.Limit(observe.LimitAsides).Inc()
+	}
+	if full || c.host.ctx.Err() != nil { // who ends waits for nothing new
+		out, err = work()
+		return finish()
+	}
+	done := make(chan struct{})
+	c.host.asides.Go(func() {
+		defer close(done)
+		out, err = work()
+	})
 	after := asideAfter
 	if c.mu.asides > 0 {
 		after = asideSoon
@@ -50,39 +58,38 @@ func (c *Conversation) aside(id uint32, work func() (finish func() error)) error
 	timer := time.NewTimer(after)
 	defer timer.Stop()
 	select {
-	case finish := <-done:
+	case <-done:
 		return finish()
 	case <-timer.C:
 	}
 	c.mu.asides++
-	c.host.asides.tasks.Go(func() {
-		finish := <-done
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.mu.asides--
-		err := finish()
-		if err != nil {
-			err = c.refuse(id, err)
-		}
-		if d, ok := errors.AsType[hub.Disconnect](err); ok && !c.mu.over {
-			c.fail(d)
-		}
+	c.host.asides.Go(func() {
+		<-done
+		c.late(id, finish)
 	})
 	return nil
 }
 
+// late finishes a command that others have gone before.
+func (c *Conversation) late(id uint32, finish func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.asides--
+	err := finish()
+	if err != nil {
+		err = c.refuse(id, err)
+	}
+	if d, ok := errors.AsType[hub.Disconnect](err); ok && !c.mu.over {
+		c.fail(d)
+	}
+}
+
 // enter subscribes, and has then called with what came of it.
 func (c *Conversation) enter(id uint32, req hub.SubscribeRequest, then func(*hub.Subscription) error) error {
-	return c.aside(id, func() func() error {
+	return aside(c, id, func() (*hub.Subscription, error) {
 		req.Until = time.Now().Add(patience)
-		sn, err := c.session.Subscribe(c.host.ctx, req)
-		return func() error {
-			if err != nil {
-				return err
-			}
-			return then(sn)
-		}
-	})
+		return c.session.Subscribe(c.host.ctx, req)
+	}, then)
 }
 
 // errUnrecovered refuses a subscription that would have a hole.

@@ -125,12 +125,13 @@ func TestAnEngineThatDoesNotAnswer(t *testing.T) {
 	who := conversationtest.Token(t, claims{"sub": "u", "channels": []string{"log:slow"}})
 	stall(t, func(t *testing.T, w *world, release func()) {
 		p := w.connected(t, "")
+		asked := time.Now()
 		p.expect("", sub(2, "log:slow"), &command{Id: 3, Subscribe: &protocol.SubscribeRequest{Channel: "state:slow", Type: 1, Phase: 2}})
-		time.Sleep(4*time.Second - 200*time.Millisecond - time.Millisecond)
+		time.Sleep(time.Until(asked.Add(3900 * time.Millisecond)))
 		if got := tell(p.rest()); got != "" {
 			t.Errorf("too early: %s", got)
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(time.Until(asked.Add(4200 * time.Millisecond)))
 		// Clients give up after 5 s, and the connection with it.
 		if got := tell(p.rest()); got != "2 error 1000, 3 error 1000" {
 			t.Errorf("after 4 s: %s", got)

@@ -134,7 +134,6 @@ func (c *Conversation) subscribe(id uint32, r *protocol.SubscribeRequest) error 
 	if err != nil {
 		return err
 	}
-	req.Data = slices.Clone(req.Data) // the frame goes before the subscription is made
 	return c.enter(id, req, func(sn *hub.Subscription) error {
 		if err := c.joined(r, sn, wants); err != nil {
 			return err
@@ -186,10 +185,10 @@ func (c *Conversation) joined(r *protocol.SubscribeRequest, sn *hub.Subscription
 	return nil
 }
 
-// requestOf returns what a request asks the hub for.
+// requestOf returns what a request asks the hub for, which may outlive the frame.
 func (c *Conversation) requestOf(r *protocol.SubscribeRequest, by origin) (req hub.SubscribeRequest, wants *wishes, err error) {
 	req = hub.SubscribeRequest{
-		Channel: r.Channel, Data: r.Data, Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
+		Channel: r.Channel, Data: slices.Clone(r.Data), Granted: by.server, ServerSide: by.atConnect, Options: by.options, Recover: r.Recover,
 		Since:       channel.Position{Epoch: r.Epoch, Offset: r.Offset},
 		Recoverable: r.Recoverable || r.Positioned, JoinLeave: r.JoinLeave,
 	}
@@ -265,19 +264,15 @@ func (c *Conversation) history(id uint32, r *protocol.HistoryRequest) error {
 	if r.Since != nil {
 		req.Since = &channel.Position{Epoch: r.Since.Epoch, Offset: r.Since.Offset}
 	}
-	return c.aside(id, func() func() error {
+	return aside(c, id, func() (channel.ReadResult, error) {
 		ctx, cancel := context.WithTimeout(c.host.ctx, patience)
 		defer cancel()
-		res, err := c.session.History(ctx, req)
-		return func() error {
-			if err != nil {
-				return err
-			}
-			c.send(&protocol.Reply{Id: id, History: &protocol.HistoryResult{
-				Publications: c.wire.publications(res.Pubs), Epoch: res.Top.Epoch, Offset: res.Top.Offset,
-			}})
-			return nil
-		}
+		return c.session.History(ctx, req)
+	}, func(res channel.ReadResult) error {
+		c.send(&protocol.Reply{Id: id, History: &protocol.HistoryResult{
+			Publications: c.wire.publications(res.Pubs), Epoch: res.Top.Epoch, Offset: res.Top.Offset,
+		}})
+		return nil
 	})
 }
 

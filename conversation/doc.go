@@ -15,8 +15,8 @@
 //
 // Commands of a conversation are handled one after the other and answered in
 // their order, but for subscriptions and reads that take their time: an engine or
-// a hook that is slow about one channel does not hold up the others. The first must be connect, and only the first. What breaks the
-// protocol ends the session with a published disconnect code; what is merely
+// a hook that is slow about one channel does not hold up the others. The first
+// must be connect, and only the first. What breaks the protocol ends the session with a published disconnect code; what is merely
 // refused is answered with a published error code and changes nothing. Who
 // comes with a token that is bad or expired is refused, never let in as
 // somebody else.
@@ -29,8 +29,8 @@
 //
 // Commands are bounded in size by the door, in rate by the hub, in number per
 // frame by package protocol. A subscription and a history wait for their engine
-// as long as [patience]; what is behind waits for [asideAfter] at most, unless [maxAside] are under
-// way. After [maxRefusals] commands refused for their
+// as long as [patience]; what is behind waits for [asideAfter] at most, unless
+// [maxAside] are under way. After [maxRefusals] commands refused for their
 // rate in a row the session ends. A refused connect is the last command. The
 // body of a request has [bodyTimeout] to come; a stream whose client does not
 // read holds twice [streamBytes] beside the hub's queue, for [streamTimeout].

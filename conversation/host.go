@@ -45,7 +45,8 @@ type Host struct {
 	rpcs   map[string]func(*Conversation, []byte) (any, error)
 	// renewals are what the backend is to be asked again about.
 	renewals renewals
-	asides   asides
+	// asides are the commands that others need not wait for.
+	asides sync.WaitGroup
 
 	mu struct {
 		sync.RWMutex

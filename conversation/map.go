@@ -1,7 +1,6 @@
 package conversation
 
 import (
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -38,7 +37,6 @@ func (c *Conversation) subscribeMap(id uint32, r *protocol.SubscribeRequest) err
 		return err
 	}
 	req.Recoverable = true
-	req.Data = slices.Clone(req.Data) // the frame goes before the subscription is made
 	switch r.Type {
 	case typeMap:
 	case typeMapClients, typeMapUsers:
@@ -79,16 +77,12 @@ func (c *Conversation) subscribePresence(id uint32, r *protocol.SubscribeRequest
 		return channel.ErrBadRequest.With("a map of this type is to " + want + ":<channel>")
 	}
 	req.Numeric, req.Recoverable = false, false
-	return c.aside(id, func() func() error {
+	return aside(c, id, func() (*hub.StatePage, error) {
 		req.Until = time.Now().Add(patience)
-		page, err := c.session.SubscribePresence(c.host.ctx, req)
-		return func() error {
-			if err != nil {
-				return err
-			}
-			c.goLive(id, r.Channel, page.Live, nil, page.Entries)
-			return nil
-		}
+		return c.session.SubscribePresence(c.host.ctx, req)
+	}, func(page *hub.StatePage) error {
+		c.goLive(id, r.Channel, page.Live, nil, page.Entries)
+		return nil
 	})
 }
 
@@ -96,31 +90,22 @@ func (c *Conversation) subscribePresence(id uint32, r *protocol.SubscribeRequest
 // subscription.
 func (c *Conversation) statePage(id uint32, r *protocol.SubscribeRequest, req hub.SubscribeRequest, wants *wishes) error {
 	req.Recover = false
-	return c.aside(id, func() func() error {
+	return aside(c, id, func() (*hub.StatePage, error) {
 		req.Until = time.Now().Add(patience)
-		page, err := c.session.SubscribeState(c.host.ctx, hub.StateRequest{
+		return c.session.SubscribeState(c.host.ctx, hub.StateRequest{
 			Subscribe: req, Cursor: r.Cursor, Limit: int(r.Limit), Ascending: r.Asc,
 		})
-		return func() error {
-			if err != nil {
-				return err
-			}
-			c.answerPage(id, r, page, wants)
+	}, func(page *hub.StatePage) error {
+		if page.Live != nil {
+			c.goLive(id, r.Channel, page.Live, wants, page.Entries)
 			return nil
 		}
+		c.send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{
+			Type: typeMap, Phase: phaseState, Cursor: page.Next, State: c.wire.entries(page.Entries),
+			Epoch: page.Position.Epoch, Offset: page.Position.Offset, Recoverable: true, Positioned: true,
+		}})
+		return nil
 	})
-}
-
-// answerPage answers with one page of entries.
-func (c *Conversation) answerPage(id uint32, r *protocol.SubscribeRequest, page *hub.StatePage, wants *wishes) {
-	if page.Live != nil {
-		c.goLive(id, r.Channel, page.Live, wants, page.Entries)
-		return
-	}
-	c.send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{
-		Type: typeMap, Phase: phaseState, Cursor: page.Next, State: c.wire.entries(page.Entries),
-		Epoch: page.Position.Epoch, Offset: page.Position.Offset, Recoverable: true, Positioned: true,
-	}})
 }
 
 // goLive answers that a map subscription has begun.

@@ -55,7 +55,7 @@ func (q *renewals) begin(h *Host) {
 // made with has ended and its conversations are closed.
 func (h *Host) Wait() {
 	h.renewals.tasks.Wait()
-	h.asides.tasks.Wait()
+	h.asides.Wait()
 }
 
 // later notes when the connection (""), or the subscription to a channel, would

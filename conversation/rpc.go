@@ -43,20 +43,17 @@ func (c *Conversation) rpc(id uint32, r *protocol.RPCRequest) error {
 	}
 	if !asks[r.Method] {
 		out, err := method(c, r.Data)
-		return c.answerRPC(id, out, err)
+		if err != nil {
+			return err
+		}
+		return c.answerRPC(id, out)
 	}
 	data := slices.Clone(r.Data) // the frame goes before the answer comes
-	return c.aside(id, func() func() error {
-		out, err := method(c, data)
-		return func() error { return c.answerRPC(id, out, err) }
-	})
+	return aside(c, id, func() (any, error) { return method(c, data) }, func(out any) error { return c.answerRPC(id, out) })
 }
 
 // answerRPC answers with what a method came to.
-func (c *Conversation) answerRPC(id uint32, out any, err error) error {
-	if err != nil {
-		return err
-	}
+func (c *Conversation) answerRPC(id uint32, out any) error {
 	b, err := json.Marshal(out)
 	if err != nil {
 		return channel.ErrInternal.Wrap(err)
