@@ -153,8 +153,6 @@ func TestAppendRefused(t *testing.T) {
 	})
 }
 
-// Many append at once: each piece is there once, and a reader that gets the
-// parts has the same text as one that gets the whole.
 // How long a text is that a filter hides is not told to who appends to it.
 func TestAppendToWhatIsHidden(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -176,6 +174,8 @@ func TestAppendToWhatIsHidden(t *testing.T) {
 	})
 }
 
+// Many append at once: each piece is there once, and a reader that gets the
+// parts has the same text as one that gets the whole.
 func TestAppendTogether(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, nil, growing)

@@ -19,9 +19,8 @@ type delivery struct {
 	// namespace sends patches.
 	id   int64
 	base *channel.Publication
-	// left is what it is to those whose filter it does not pass, although what
-	// it replaces did: the end of that entry. Nil where that can be nobody.
-	left *delivery
+	// was is the entry that it replaces, where that had other tags.
+	was *channel.Publication
 
 	// mu guards the packets that have been made, not what is in them. Most have
 	// one, which costs no allocation of its own.
@@ -29,6 +28,9 @@ type delivery struct {
 		sync.Mutex
 		first   packet
 		packets []*packet
+		// end is what it is to who saw the entry that it replaces, and does not
+		// see it.
+		end *delivery
 	}
 }
 
@@ -75,15 +77,33 @@ func (d *delivery) whole() *delivery {
 	return w
 }
 
-// through returns what of d a filter lets through, nil for nothing.
+// through returns what d is to those with a filter: itself, the end of an entry
+// that they saw, or nil for nothing.
 func (d *delivery) through(f *filter.Filter) *delivery {
 	switch {
 	case d.event.Kind != EventPublication || f.Match(d.event.Pub.Tags):
 		return d
-	case d.left != nil && f.Match(d.left.event.Pub.Tags):
-		return d.left
+	case d.was != nil && f.Match(d.was.Tags):
+		return d.ending()
 	}
 	return nil
+}
+
+// ending returns the end of the entry that d replaces, for those who may not
+// know what it is now, nor whose doing that is.
+func (d *delivery) ending() *delivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.end == nil {
+		e, p := d.event, d.event.Pub
+		e.Whole = false
+		e.Pub = &channel.Publication{
+			Channel: p.Channel, Position: p.Position, Prev: p.Prev, Time: p.Time, Expires: p.Expires,
+			Op: channel.OpDelete, Key: p.Key, Tags: endTags(d.was, d.was.Tags[TagKey] != ""),
+		}
+		d.mu.end = &delivery{id: d.id, event: e}
+	}
+	return d.mu.end
 }
 
 // part is what one shard knows of one topic.

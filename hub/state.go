@@ -289,22 +289,21 @@ func (t *topic) taggedLocked(p *channel.Publication) *channel.Publication {
 		return p
 	}
 	tagged := *p
-	tagged.Tags = t.endTags(old)
+	tagged.Tags = endTags(old, t.ns.TagKeys)
 	return &tagged
 }
 
-// endTags returns the tags of the end of an entry.
-func (t *topic) endTags(old *channel.Publication) map[string]string {
-	if t.ns.TagKeys {
+// endTags returns the tags of the end of an entry, which may repeat its key.
+func endTags(old *channel.Publication, key bool) map[string]string {
+	if key {
 		return tagKey(old.Tags, old.Key, true)
 	}
 	return old.Tags
 }
 
-// leftLocked returns what p, which is to be published, is to those who saw the
-// entry that it replaces and do not see p for its tags. Neither what it is now
-// nor whose doing that is are they told.
-func (t *topic) leftLocked(p *channel.Publication) *delivery {
+// retaggedLocked returns the entry that p is about to replace, nil where there
+// is none or it has the same tags: then who sees the one sees the other.
+func (t *topic) retaggedLocked(p *channel.Publication) *channel.Publication {
 	c := t.mu.state
 	if c == nil || c.pending != nil || p.Op != channel.OpPut {
 		return nil
@@ -313,9 +312,7 @@ func (t *topic) leftLocked(p *channel.Publication) *delivery {
 	if old == nil || maps.Equal(old.Tags, p.Tags) {
 		return nil
 	}
-	return &delivery{id: t.id, event: Event{Kind: EventPublication, Channel: t.name, Recoverable: t.ns.Policy.Recoverable(), Pub: &channel.Publication{
-		Channel: p.Channel, Position: p.Position, Prev: p.Prev, Time: p.Time, Expires: p.Expires, Op: channel.OpDelete, Key: p.Key, Tags: t.endTags(old),
-	}}}
+	return old
 }
 
 // takeStateLocked makes the change that p says.

@@ -324,6 +324,39 @@ func TestFiltersOfEntries(t *testing.T) {
 	})
 }
 
+// TestEntriesLeaveSight holds that who saw an entry is told that it ended when it
+// gets other tags, and who did not see it is not, whatever he sees of ends.
+func TestEntriesLeaveSight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := stateStage(t, nil, func(o *hub.Options) { o.Namespaces["state"].TagKeys = true })
+		tagged := func(key, tag string) {
+			r := hub.EntryRequest{Channel: "state:x", Key: key, Data: []byte("x"), Tags: map[string]string{"to": tag}}
+			if _, err := s.hub.SetEntry(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tagged("1", "ann")
+		ann, bob, all, ends := s.connect("ann"), s.connect("bob"), s.connect("all"), s.connect("ends")
+		for c, f := range map[*client]*filter.Filter{ann: is(t, "to", "ann"), bob: is(t, "to", "bob"), all: nil, ends: is(t, hub.TagRemoved, "true")} {
+			if err := c.join(hub.SubscribeRequest{Channel: "state:x", Filter: f}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.settle()
+		for _, c := range []*client{ann, bob, all, ends} {
+			c.lines()
+		}
+		tagged("1", "bob")
+		tagged("1", "bob")
+		tagged("1", "ann")
+		s.set("state:x", "1", "")
+		ann.gets(t, "del=1 ", "put=1 x", "del=1 ")
+		bob.gets(t, "put=1 x", "put=1 x", "del=1 ")
+		all.gets(t, "put=1 x", "put=1 x", "put=1 x", "del=1 ")
+		ends.gets(t, "del=1 ")
+	})
+}
+
 // TestFilterOfTheTokenIsForAllPages holds that who leaves out the token after
 // the first page gets no more for it.
 func TestFilterOfTheTokenIsForAllPages(t *testing.T) {

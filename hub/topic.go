@@ -280,7 +280,7 @@ func (t *topic) publishLocked(p *channel.Publication) {
 	d := &delivery{id: t.id, base: t.mu.newest, event: Event{
 		Kind: EventPublication, Channel: t.name, Pub: p, Recoverable: t.ns.Policy.Recoverable(),
 		Whole: p.Base > 0 && t.ns.skips(),
-	}, left: t.leftLocked(p)}
+	}, was: t.retaggedLocked(p)}
 	t.advanceLocked(p)
 	if t.sendLocked(message{kind: msgDeliver, delivery: d}) && !t.mu.repairing {
 		t.repairLocked()

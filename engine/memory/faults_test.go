@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"slices"
+	"strings"
 	"testing"
 
 	"myelin/channel/channeltest"
@@ -23,6 +24,10 @@ func faults() []fault {
 	)
 }
 
+// walks is how many times a check that walks at random is made. One time in
+// twenty it does not come upon the rarest fault.
+const walks = 5
+
 // TestPlantedFaultsAreFound proves that the suite can fail: every fault is
 // found by the checks that are there for it.
 func TestPlantedFaultsAreFound(t *testing.T) {
@@ -35,8 +40,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			made.Channels = 10_000
 			for _, check := range f.foundBy {
 				err := channeltest.Examine(t, made, check)
-				for range 10 { // a walk, or a race, comes upon the fault by chance
-					if err == nil {
+				if strings.HasPrefix(check, "model/") { // a walk comes upon a fault by chance
+					for try := 1; err == nil && try < walks; try++ {
 						err = channeltest.Examine(t, made, check)
 					}
 				}

@@ -31,7 +31,7 @@ namespaces:
   e: {delta: true, subscribe: [anonymous], publish: [anonymous]}
   t: {history: {size: 1000}, subscribe: [token], read_history: [subscriber]}
   b: {history: {size: 1000}, subscribe: [anonymous], batch: {max_delay: 20ms}}
-  s: {kind: state, history: {size: 1000}, subscribe: [anonymous]}
+  s: {kind: state, history: {size: 1000}, subscribe: [anonymous], publish: [user]}
 `,
   });
   relay = await Relay.start(server.port);
@@ -288,14 +288,19 @@ test('of a state channel, whose entries come in pages', async () => {
     const sub = c.newMapSubscription(ch, { limit: 4, ...(how === 'client' && { tagsFilter: filter }) });
     const entries = new Map();
     sub.on('sync', (e) => { for (const p of e.entries) entries.set(p.key, p.data); });
-    sub.on('update', (e) => { if (e.removed) entries.delete(e.key); else entries.set(e.key, e.data); });
+    const ends = [];
+    sub.on('update', (e) => { if (e.removed) ends.push(e); if (e.removed) entries.delete(e.key); else entries.set(e.key, e.data); });
     sub.subscribe();
     await sub.ready(5000);
     await set('new', 'b', 'b');
-    await set('k0', 'b', 'gone elsewhere');
+    const mover = await connect(transports[0], server, { token: token({ sub: 'bob' }) });
+    await mover.rpc('myelin.state.set', { channel: ch, key: 'k0', data: 'a secret of b', tags: { site: 'b' } });
+    mover.disconnect();
     await set('k1', 'a', 'come here');
     await until('what has come', () => entries.get('k1') === 'come here');
     assert.ok(!entries.has('k0'), 'what is of the other site now is shown no more');
+    assert.deepEqual(ends.map((e) => e.key), ['k0']);
+    assert.ok(!/secret|bob|"b"/.test(JSON.stringify(ends)), JSON.stringify(ends));
     await set('k1', 'b', 1);
     await set('k0', 'a', 0);
     await set('new too', 'a', how);
