@@ -17,6 +17,11 @@ type held struct {
 	Incarnation uint64 `json:"incarnation,string"`
 	Epoch       string `json:"epoch"`
 	Offset      uint64 `json:"offset"`
+	// Planned is where the delivery ends that may be under way, in the epoch
+	// PlannedEpoch: whoever sends it again, and has more to send by then, ends it
+	// there too, so that it is the same delivery.
+	PlannedEpoch string `json:"planned_epoch,omitempty"`
+	Planned      uint64 `json:"planned,omitempty"`
 }
 
 // lease is a sender's view of it. Every write is a compare-and-set on the one
@@ -32,8 +37,8 @@ type lease struct {
 	// node's clock alone: clocks of different nodes are not compared.
 	at   uint64
 	seen time.Time
-	// mine: this sender holds it.
-	mine bool
+	// mine: this sender holds it. unsaved: now is not what the entry is.
+	mine, unsaved bool
 }
 
 // errDeposed says that another sender has taken over.
@@ -57,7 +62,7 @@ func (l *lease) look(ctx context.Context) (bool, error) {
 	if at != l.at || l.seen.IsZero() {
 		l.at, l.seen = at, time.Now()
 	}
-	l.now = now
+	l.now, l.unsaved = now, false
 	switch {
 	case at == 0, now.Node == "", l.o.Alone, now.Node == l.o.Node && now.Incarnation != l.o.Incarnation:
 	case now.Node == l.o.Node:
@@ -85,10 +90,33 @@ func (l *lease) keep(ctx context.Context) error {
 	return l.write(ctx)
 }
 
-// move notes what was taken.
-func (l *lease) move(ctx context.Context, to channel.Position) error {
-	l.now.Epoch, l.now.Offset = to.Epoch, to.Offset
+// plan writes where the next delivery ends, and with it what was taken before.
+func (l *lease) plan(ctx context.Context, to channel.Position) error {
+	if !l.unsaved && l.planned() == to {
+		return nil
+	}
+	l.now.PlannedEpoch, l.now.Planned, l.unsaved = to.Epoch, to.Offset, true
 	return l.write(ctx)
+}
+
+// planned returns where the delivery ends that may be under way; it means
+// nothing where that is not behind the cursor.
+func (l *lease) planned() channel.Position {
+	return channel.Position{Epoch: l.now.PlannedEpoch, Offset: l.now.Planned}
+}
+
+// move moves the cursor behind what was taken. It is written with the next
+// plan, or by rest.
+func (l *lease) move(to channel.Position) {
+	l.now.Epoch, l.now.Offset, l.unsaved = to.Epoch, to.Offset, true
+}
+
+// rest writes what is due where nothing is to be sent.
+func (l *lease) rest(ctx context.Context) error {
+	if l.unsaved {
+		return l.write(ctx)
+	}
+	return l.keep(ctx)
 }
 
 // free lets another sender take over at once.
@@ -113,7 +141,7 @@ func (l *lease) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.at, l.seen = ack.Offset, time.Now()
+	l.at, l.seen, l.unsaved = ack.Offset, time.Now(), false
 	return nil
 }
 

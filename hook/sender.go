@@ -167,18 +167,22 @@ func (s *Sender) step(ctx context.Context) (more bool, err error) {
 	}
 	s.lag(&got, from)
 	if len(got.Pubs) == 0 && !lost {
-		return false, s.lease.keep(within)
+		return false, s.lease.rest(within)
 	}
 	batch, to := s.batch(&got, lost)
-	cancel()
 	if len(batch.Events) > 0 {
+		if err := s.lease.plan(within, to); err != nil {
+			return false, err
+		}
+		cancel()
 		if err := s.deliver(ctx, &batch); err != nil {
 			return false, err
 		}
+	} else if err := s.lease.keep(within); err != nil {
+		return false, err
 	}
-	within, cancel = context.WithTimeout(ctx, engineTimeout)
-	defer cancel()
-	return true, s.lease.move(within, to)
+	s.lease.move(to)
+	return true, nil
 }
 
 // read reads behind the cursor, and says whether something was lost there.
@@ -206,7 +210,8 @@ func (s *Sender) lag(got *channel.ReadResult, from channel.Position) {
 	}
 }
 
-// batch returns the next delivery, and the position behind it.
+// batch returns the next delivery, and the position behind it: the planned one
+// if that is still to come.
 func (s *Sender) batch(got *channel.ReadResult, lost bool) (letter, channel.Position) {
 	out, to := letter{Webhook: s.o.Webhook.Name, Epoch: got.Top.Epoch}, channel.Position{Epoch: got.Top.Epoch}
 	if lost {
@@ -216,9 +221,14 @@ func (s *Sender) batch(got *channel.ReadResult, lost bool) (letter, channel.Posi
 		to.Offset = got.Top.Offset
 	}
 	first := to.Offset
-	for i, p := range got.Pubs {
-		if i == 0 {
-			first = p.Offset
+	if len(got.Pubs) > 0 {
+		first = got.Pubs[0].Offset
+	}
+	planned := s.lease.planned()
+	again := planned.Epoch == to.Epoch && planned.Offset >= first
+	for _, p := range got.Pubs {
+		if again && p.Offset > planned.Offset || !again && len(out.Events) >= s.o.Webhook.Batch {
+			break
 		}
 		to.Offset = p.Offset
 		var b hub.LifecycleBatch
@@ -229,9 +239,6 @@ func (s *Sender) batch(got *channel.ReadResult, lost bool) (letter, channel.Posi
 			if s.wants(&e) {
 				out.Events = append(out.Events, deliveryEvent{e, p.Offset})
 			}
-		}
-		if len(out.Events) >= s.o.Webhook.Batch {
-			break
 		}
 	}
 	out.ID = out.Epoch + "-" + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(to.Offset, 10)

@@ -36,6 +36,7 @@ type post struct {
 		slow   time.Duration
 		got    []letter
 		tries  int
+		taken  func() // called with each letter that was taken
 	}
 }
 
@@ -88,11 +89,14 @@ func (p *post) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	p.mu.tries++
-	status, slow := p.mu.status, p.mu.slow
+	status, slow, taken := p.mu.status, p.mu.slow, p.mu.taken
 	if status == 200 {
 		p.mu.got = append(p.mu.got, l)
 	}
 	p.mu.Unlock()
+	if taken != nil {
+		taken()
+	}
 	time.Sleep(slow)
 	w.WriteHeader(status)
 }
@@ -274,6 +278,33 @@ func TestOneNodeSends(t *testing.T) {
 		}
 		stopB()
 		stopC()
+	})
+}
+
+// A delivery that was taken and not noted, because its sender died, comes again
+// with the same id and the same events, whatever has happened since.
+func TestSameDeliveryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t)
+		d := &deaf{Engine: p.engine}
+		p.tells(1000, users("connected", 1, 3)...)
+		p.mu.taken = func() { d.set(true) }
+		stopA := p.send("a", func(o *hook.SenderOptions) { o.Engine = d })
+		time.Sleep(2 * time.Second)
+		p.tells(1000, users("connected", 4, 15)...)
+		stopB := p.send("b", func(o *hook.SenderOptions) { o.Webhook.Batch = 2 })
+		time.Sleep(time.Minute)
+		d.set(false)
+		time.Sleep(time.Minute)
+		stopA()
+		stopB()
+		want := append(words("connected", 1, 3), words("connected", 1, 15)...)
+		if got := p.took(); !slices.Equal(got, want) {
+			t.Errorf("got %s", got)
+		}
+		if p.mu.got[0].ID != p.mu.got[1].ID || len(p.mu.got) != 8 {
+			t.Errorf("%d letters, the first two %s and %s", len(p.mu.got), p.mu.got[0].ID, p.mu.got[1].ID)
+		}
 	})
 }
 
