@@ -37,7 +37,7 @@ export const transports = [
 export async function connect(t, at, options = {}) {
   const c = client(t, at, options);
   c.connect();
-  await c.ready(10000);
+  await c.ready(20000);
   return c;
 }
 
@@ -49,8 +49,8 @@ export function client(t, at, options = {}) {
   return c;
 }
 
-/** once waits for one event. */
-export function once(emitter, event, ms = 10000) {
+/** once waits for one event. A busy machine is slow; only what is broken takes as long as the deadlines here. */
+export function once(emitter, event, ms = 20000) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${event} within ${ms} ms`)), ms);
     emitter.once(event, (ctx) => {
@@ -61,7 +61,7 @@ export function once(emitter, event, ms = 10000) {
 }
 
 /** until waits until a condition holds. */
-export async function until(what, condition, ms = 10000) {
+export async function until(what, condition, ms = 20000) {
   const end = Date.now() + ms;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`never: ${what}`);

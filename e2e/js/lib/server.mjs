@@ -24,16 +24,23 @@ if (!['', 'memory', 'disk', 'jetstream'].includes(engine)) throw new Error(`MYEL
  */
 export const keeps = (usually) => (engine === '' ? usually : engine !== 'memory');
 
-/** freePort asks the system for a port that is free now. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const s = createServer();
-    s.on('error', reject);
-    s.listen(0, '127.0.0.1', () => {
-      const { port } = s.address();
-      s.close(() => resolve(port));
+const given = new Set();
+
+/** freePort asks the system for a port that is free now; it gives none twice. */
+export async function freePort() {
+  for (;;) {
+    const port = await new Promise((resolve, reject) => {
+      const s = createServer();
+      s.on('error', reject);
+      s.listen(0, '127.0.0.1', () => {
+        const { port: p } = s.address();
+        s.close(() => resolve(p));
+      });
     });
-  });
+    if (given.has(port)) continue;
+    given.add(port);
+    return port;
+  }
 }
 
 const config = (port) => `
@@ -100,7 +107,7 @@ export class Server {
     }
     let gone = false;
     this.exited.then(() => { gone = true; });
-    for (let i = 0; i < 200; i++) {
+    for (const end = Date.now() + 60000; Date.now() < end;) {
       if (gone) throw new Error(`the server ended:\n${this.log}`);
       try {
         await fetch(this.http('/'));

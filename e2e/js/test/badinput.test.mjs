@@ -16,7 +16,7 @@ before(async () => {
   heard = [];
   sub.on('publication', (p) => heard.push(p.data));
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(20000);
 });
 after(async () => {
   // Through all of this the witness was connected once and heard everything.
@@ -130,7 +130,7 @@ test('a client that stops reading is dropped and costs bounded memory', async ()
   let n = 0;
   sub.on('publication', () => n++);
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(20000);
   for (let i = 0; i < 1000; i++) await server.api('publish', { channel: 'open:flood', data: big });
   await until('the quick one has all', () => n === 1000, 30000);
   await until('the lazy one is gone', async () => (await server.api('presence_stats', { channel: 'open:flood' })).num_clients === 1, 30000);

@@ -27,14 +27,14 @@ async function watch(c, channel) {
   sub.on('join', (ctx) => got.push(`join ${ctx.info.user}`));
   sub.on('leave', (ctx) => got.push(`leave ${ctx.info.user}`));
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(20000);
   return got;
 }
 
 async function enter(c, channel) {
   const sub = c.newSubscription(channel);
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(20000);
 }
 
 const told = (got, ...want) => until(`told ${want}`, () => got.join() === want.join());

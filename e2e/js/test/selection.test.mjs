@@ -30,7 +30,7 @@ namespaces:
   d: {history: {size: 1000}, delta: true, join_leave: true, subscribe: [anonymous], publish: [anonymous]}
   e: {delta: true, subscribe: [anonymous], publish: [anonymous]}
   t: {history: {size: 1000}, subscribe: [token], read_history: [subscriber]}
-  b: {history: {size: 1000}, subscribe: [anonymous], batch: {max_delay: 20ms}}
+  b: {history: {size: 1000}, subscribe: [anonymous], batch: {max_delay: 200ms}}
   s: {kind: state, history: {size: 1000}, subscribe: [anonymous], publish: [user]}
 `,
   });
@@ -70,7 +70,7 @@ describe('a filter of the client, over cut connections', () => {
       sub.on('publication', (p) => got.push(t.decode(p.data)));
       sub.on('subscribed', (e) => { if (e.wasRecovering) recoveries.push(e.recovered); });
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(20000);
       const want = [];
       let n = 0;
       const some = async (count) => {
@@ -104,7 +104,7 @@ describe('patches, over cut connections', () => {
       const got = [];
       sub.on('publication', (p) => got.push(t.decode(p.data)));
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(20000);
       const want = [];
       const one = async () => {
         const n = want.length;
@@ -136,7 +136,7 @@ describe('patches, over cut connections', () => {
     const got = [];
     sub.on('publication', (p) => got.push(p.data));
     sub.subscribe();
-    await sub.ready(5000);
+    await sub.ready(20000);
     const want = range(10).map((n) => ({ n, ballast: 'x'.repeat(100) }));
     for (const w of want) await publish('e:x', w);
     await until('all', () => got.length === want.length);
@@ -224,7 +224,7 @@ describe('a filter of the token', () => {
       const got = [];
       sub.on('publication', (p) => got.push(p.data));
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(20000);
       await publish(ch, 'new b', { site: 'b' });
       await publish(ch, 'new a', { site: 'a' });
       const { publications } = await sub.history({ limit: 100 });
@@ -254,7 +254,7 @@ describe('a filter of the token', () => {
         const sub = c.newSubscription(ch, { since: { offset: 0, epoch: '' } });
         sub.on('publication', (p) => got.push(p.data));
         sub.subscribe();
-        await sub.ready(5000);
+        await sub.ready(20000);
       }
       await publish(ch, 'new b', { site: 'b' });
       await publish(ch, 'new a', { site: 'a' });
@@ -291,7 +291,7 @@ test('of a state channel, whose entries come in pages', async () => {
     const ends = [];
     sub.on('update', (e) => { if (e.removed) ends.push(e); if (e.removed) entries.delete(e.key); else entries.set(e.key, e.data); });
     sub.subscribe();
-    await sub.ready(5000);
+    await sub.ready(20000);
     await set('new', 'b', 'b');
     const mover = await connect(transports[0], server, { token: token({ sub: 'bob' }) });
     await mover.rpc('myelin.state.set', { channel: ch, key: 'k0', data: 'a secret of b', tags: { site: 'b' } });

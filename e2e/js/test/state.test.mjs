@@ -67,13 +67,13 @@ for (const t of transports) {
     const a = await connect(t, server);
     const b = await connect(t, server);
     const ma = new Mirror(a.newMapSubscription(ch), t.decode);
-    await ma.sub.ready(5000);
+    await ma.sub.ready(20000);
     assert.equal(ma.syncs, 1, 'an empty channel says that it is synced');
     await ma.sub.publish('x', t.encode({ n: 1 }));
     await ma.sub.publish('y', t.encode({ n: 2 }));
     await ma.sub.publish('x', t.encode({ n: 3 }));
     const mb = new Mirror(b.newMapSubscription(ch), t.decode);
-    await mb.sub.ready(5000);
+    await mb.sub.ready(20000);
     assert.deepEqual(mb.object, { x: { n: 3 }, y: { n: 2 } });
     await mb.sub.remove('y');
     await mb.sub.publish('z', t.encode('text'));
@@ -87,9 +87,9 @@ for (const t of transports) {
 
 test('pages, while others write', async () => {
   const ch = 'board:pages';
-  const w = await connect(transports[0], server);
+  const w = await connect(transports[0], server, { timeout: 30000 }); // a slow disk takes its time for 900
   const first = new Mirror(w.newMapSubscription(ch));
-  await first.sub.ready(5000);
+  await first.sub.ready(20000);
   for (let i = 0; i < 900; i++) first.sub.publish(`k${i}`, i);
   await until('all are there', () => first.entries.size === 900, 30000);
   let busy = true;
@@ -103,7 +103,7 @@ test('pages, while others write', async () => {
   for (const pageSize of [0, 1000, 50, 100, 333]) {
     const c = await connect(transports[0], server);
     const m = new Mirror(c.newMapSubscription(ch, pageSize ? { pageSize } : {}));
-    await m.sub.ready(5000);
+    await m.sub.ready(20000);
     readers.push([c, m]);
   }
   busy = false;
@@ -120,12 +120,12 @@ test('pages, while others write', async () => {
 
 test('connections are cut while others write', async () => {
   const ch = 'board:cut';
-  const w = await connect(transports[0], server);
+  const w = await connect(transports[0], server, { timeout: 30000 });
   const first = new Mirror(w.newMapSubscription(ch));
-  await first.sub.ready(5000);
+  await first.sub.ready(20000);
   const c = await connect(transports[0], relay);
   const m = new Mirror(c.newMapSubscription(ch, { minResubscribeDelay: 5, maxResubscribeDelay: 20 }));
-  await m.sub.ready(5000);
+  await m.sub.ready(20000);
   for (let round = 0; round < 25; round++) {
     // Every fifth time it stays away until more has changed than is kept: the
     // entries come anew.
@@ -144,8 +144,8 @@ test('connections are cut while others write', async () => {
       if (i % 100 === 99 || i === changes - 1) await done;
     }
     if (long) c.connect();
-    await c.ready(5000);
-    await m.sub.ready(5000);
+    await c.ready(20000);
+    await m.sub.ready(20000);
     await first.sub.publish('last', round);
     await until('the last change', () => m.entries.get('last') === round && first.entries.get('last') === round);
     await equal(m, first, `round ${round}`);
@@ -203,11 +203,11 @@ describe('other ways', () => {
   test('an entry leaves with its session', async () => {
     const w = await connect(transports[0], server);
     const m = new Mirror(w.newMapSubscription('board:leave'));
-    await m.sub.ready(5000);
+    await m.sub.ready(20000);
     const c = await connect(transports[0], server);
     const sub = c.newMapSubscription('board:leave');
     sub.subscribe();
-    await sub.ready(5000);
+    await sub.ready(20000);
     await c.rpc('myelin.state.set', { channel: 'board:leave', key: 'cursor', data: [1, 2], while: 'subscribed' });
     await until('it is there', () => m.entries.has('cursor'));
     c.disconnect();
@@ -232,7 +232,7 @@ describe('other ways', () => {
     const heard = [];
     sub.on('publication', (p) => heard.push([p.tags.$key, p.data ?? null, p.tags.$removed]));
     sub.subscribe();
-    await sub.ready(5000);
+    await sub.ready(20000);
     const es = new EventSource(server.http('/connection/uni_sse?channel=tagged:http'));
     const lines = [];
     es.onmessage = (e) => lines.push(JSON.parse(e.data));
@@ -259,14 +259,14 @@ test('presence maps', async () => {
   const w = await connect(transports[0], server);
   const clients = new Mirror(w.newMapClientsSubscription('$clients:room:a'));
   const users = new Mirror(w.newMapUsersSubscription('$users:room:a'));
-  await clients.sub.ready(5000);
-  await users.sub.ready(5000);
+  await clients.sub.ready(20000);
+  await users.sub.ready(20000);
   assert.equal(clients.syncs, 1);
   const join = async (user) => {
     const c = await connect(transports[0], server, { token: token({ sub: user }) });
     const sub = c.newSubscription('room:a');
     sub.subscribe();
-    await sub.ready(5000);
+    await sub.ready(20000);
     return c;
   };
   const a1 = await join('ann');
@@ -275,7 +275,7 @@ test('presence maps', async () => {
   await until('three clients, two users', () => clients.entries.size === 3 && users.entries.get('ann')?.clients === 2 && users.entries.size === 2);
   const p = await connect(transports[1], server);
   const late = new Mirror(p.newMapClientsSubscription('$clients:room:a'), transports[1].decode);
-  await late.sub.ready(5000);
+  await late.sub.ready(20000);
   assert.equal(late.entries.size, 3);
   a1.disconnect();
   b.disconnect();
@@ -289,7 +289,7 @@ test('kill -9 loses nothing that was acknowledged', { skip: !keeps(true) && 'not
   try {
     const w = await connect(transports[0], s);
     const m = new Mirror(w.newMapSubscription('board:kill', { minResubscribeDelay: 5, maxResubscribeDelay: 20 }));
-    await m.sub.ready(5000);
+    await m.sub.ready(20000);
     const acknowledged = new Map();
     for (let round = 0; round < 3; round++) {
       const many = [];
@@ -302,11 +302,11 @@ test('kill -9 loses nothing that was acknowledged', { skip: !keeps(true) && 'not
       await s.signal('SIGKILL');
       await gone;
       await s.run();
-      await w.ready(10000);
-      await m.sub.ready(5000);
+      await w.ready(20000);
+      await m.sub.ready(20000);
       const c = await connect(transports[0], s);
       const late = new Mirror(c.newMapSubscription('board:kill'));
-      await late.sub.ready(5000);
+      await late.sub.ready(20000);
       assert.deepEqual(late.object, Object.fromEntries([...acknowledged].sort()));
       await equal(m, late, `round ${round}`);
       c.disconnect();

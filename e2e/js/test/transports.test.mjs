@@ -19,7 +19,7 @@ for (const t of transports) {
       const got = [];
       sub.on('publication', (p) => got.push(t.decode(p.data).n));
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(20000);
       for (let n = 0; n < 50; n++) await b.publish(name('order'), t.encode({ n }));
       await until('50 publications', () => got.length >= 50);
       assert.deepEqual(got, Array.from({ length: 50 }, (_, n) => n));
@@ -66,10 +66,10 @@ for (const t of transports) {
       sub.on('join', (e) => seen.push(`+${e.info.user}`));
       sub.on('leave', (e) => seen.push(`-${e.info.user}`));
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(20000);
       const other = b.newSubscription(name('room'));
       other.subscribe();
-      await other.ready(5000);
+      await other.ready(20000);
       await until('bob joined', () => seen.includes('+bob'));
       const { clients } = await sub.presence();
       assert.deepEqual(Object.values(clients).map((i) => i.user).sort(), ['ann', 'bob']);
@@ -84,14 +84,14 @@ for (const t of transports) {
       let asked = 0;
       const getToken = async () => {
         asked++;
-        return token({ sub: 'ann', exp: inSeconds(2) });
+        return token({ sub: 'ann', exp: inSeconds(4) });
       };
       const c = client(t, server, { getToken });
       let lost = 0;
       c.on('connecting', () => lost++);
       c.connect();
-      await c.ready(5000);
-      await until('three tokens', () => asked >= 3, 15000);
+      await c.ready(20000);
+      await until('three tokens', () => asked >= 3, 30000);
       assert.equal(lost, 1, 'the connection was never lost');
       c.disconnect();
     });
@@ -108,12 +108,12 @@ for (const t of transports) {
       const sub = c.newSubscription(ch, {
         getToken: async () => {
           asked++;
-          return token({ sub: 'ann', channel: ch, exp: inSeconds(2) });
+          return token({ sub: 'ann', channel: ch, exp: inSeconds(4) });
         },
       });
       sub.subscribe();
-      await sub.ready(5000);
-      await until('refreshed', () => asked >= 2, 15000);
+      await sub.ready(20000);
+      await until('refreshed', () => asked >= 2, 30000);
       assert.equal(sub.state, 'subscribed');
       c.disconnect();
     });
@@ -124,7 +124,7 @@ for (const t of transports) {
       const got = [];
       c.on('publication', (p) => got.push([p.channel, t.decode(p.data)]));
       c.connect();
-      await c.ready(5000);
+      await c.ready(20000);
       await server.api('publish', { channel: ch, data: { hello: 1 } });
       await until('a publication', () => got.length === 1);
       assert.deepEqual(got[0], [ch, { hello: 1 }]);
