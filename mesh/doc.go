@@ -41,6 +41,9 @@
 //     version has written is refused and stays as it is. A directory of a node
 //     alone is not that of a node of a cluster: NATS would throw away what is in
 //     it.
+//   - A node alone that died while it made or changed a stream starts again: what
+//     the server left half written is made whole or made anew. One that has
+//     messages and whose description is damaged is refused, with words.
 //   - Peers need the secret, the cluster's name, a node name that nobody else
 //     has and, with TLS, a certificate of the same authority. Whoever does not
 //     is refused, and both sides say why in words, once a minute at most.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"myelin/channel"
+	"myelin/observe"
 )
 
 const (
@@ -68,8 +69,13 @@ func enterHome(o *Options) (*home, error) {
 	if err == nil {
 		err = h.settle(id, o)
 	}
-	if err == nil && o.scrubs() {
+	switch {
+	case err != nil:
+	case o.scrubs():
 		err = h.prepare(o.Node)
+	case !o.clustered():
+		// A node of a cluster is told by the others what its streams are.
+		err = h.mendStreams(o.Logger.With(observe.KeyComponent, "mesh"))
 	}
 	if err != nil {
 		h.leave()

@@ -28,6 +28,7 @@ var libraries = []library{
 	{prefix: "github.com/alecthomas/kong", rooms: []string{"cmd/myelin"}},
 	{prefix: "github.com/cockroachdb/pebble", rooms: []string{"engine/disk"}},
 	{prefix: "github.com/nats-io", rooms: []string{"mesh", "engine/jetstream", "edge"}},
+	{prefix: "github.com/minio/highwayhash", rooms: []string{"mesh"}},
 	{prefix: "golang.org/x/sys", rooms: []string{"socket", "bench", "internal/gauge"}},
 	{prefix: "pgregory.net/rapid", testOnly: true},
 	{prefix: "go.uber.org/goleak", testOnly: true},
