@@ -13,7 +13,7 @@ const shots = process.env.SHOTS || mkdtempSync(join(tmpdir(), 'myelin-shots-'));
 
 /** browse starts a browser. */
 export function browse() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags });
+  return chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags, timeout: 120000 });
 }
 
 /** shot takes a picture of a page. */

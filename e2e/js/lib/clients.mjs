@@ -33,11 +33,17 @@ export const transports = [
   { name: 'SSE', ...json, open: sse },
 ];
 
+/**
+ * PATIENCE is how long is waited, in milliseconds, for what has to come: a
+ * machine that is busy with something else may stand still for seconds.
+ */
+export const PATIENCE = 30000;
+
 /** connect returns a connected client of a transport through at. */
 export async function connect(t, at, options = {}) {
   const c = client(t, at, options);
   c.connect();
-  await c.ready(20000);
+  await c.ready(PATIENCE);
   return c;
 }
 
@@ -49,8 +55,8 @@ export function client(t, at, options = {}) {
   return c;
 }
 
-/** once waits for one event. A busy machine is slow; only what is broken takes as long as the deadlines here. */
-export function once(emitter, event, ms = 20000) {
+/** once waits for one event. */
+export function once(emitter, event, ms = PATIENCE) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${event} within ${ms} ms`)), ms);
     emitter.once(event, (ctx) => {
@@ -61,7 +67,7 @@ export function once(emitter, event, ms = 20000) {
 }
 
 /** until waits until a condition holds. */
-export async function until(what, condition, ms = 20000) {
+export async function until(what, condition, ms = PATIENCE) {
   const end = Date.now() + ms;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`never: ${what}`);

@@ -59,17 +59,40 @@ export class Node {
   }
 }
 
-/** call calls the HTTP API at a port of this machine. */
+/**
+ * call calls the HTTP API at a port of this machine. What it throws has the code
+ * of the API's error, and none where no answer came.
+ */
 export async function call(port, method, params) {
-  const r = await fetch(`http://127.0.0.1:${port}/api/${method}`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', 'X-API-Key': API_KEY },
-    body: JSON.stringify(params),
-    signal: AbortSignal.timeout(15000),
-  });
-  const body = await r.json();
+  let body;
+  try {
+    const r = await fetch(`http://127.0.0.1:${port}/api/${method}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-API-Key': API_KEY },
+      body: JSON.stringify(params),
+      signal: AbortSignal.timeout(15000),
+    });
+    body = await r.json();
+  } catch (e) {
+    throw new Error(`${method}: no answer`, { cause: e });
+  }
   if (body.error) throw Object.assign(new Error(body.error.message), body.error);
   return body.result;
+}
+
+// Codes of errors that pass: a leader that has to be elected, a node that went.
+const passing = [undefined, 100, 1000, 1002];
+
+/** insist does what a cluster that loses a node refuses for some seconds. */
+export async function insist(what, ms = 60000) {
+  for (const end = Date.now() + ms; ;) {
+    try {
+      return await what();
+    } catch (e) {
+      if (!passing.includes(e.code) || Date.now() > end) throw e;
+      await new Promise((r) => setTimeout(r, 100));
+    }
+  }
 }
 
 /** Cluster is three nodes that share their channels. */
@@ -95,7 +118,8 @@ export class Cluster {
   static async launch(command) {
     const c = new Cluster();
     c.dir = mkdtempSync(join(tmpdir(), 'myelin-e2e-cluster-'));
-    const ports = await Promise.all(Array.from({ length: 6 }, freePort));
+    const ports = [];
+    while (ports.length < 6) ports.push(await freePort());
     const first = command({ dir: c.dir, peers: ports.slice(3) });
     c.nodes = [0, 1, 2].map((i) => new Node({
       name: `n${i}`,
@@ -104,7 +128,12 @@ export class Cluster {
         '--set', `node=n${i}`, '--set', `listen=127.0.0.1:${ports[i]}`, '--set', `cluster.listen=127.0.0.1:${ports[3 + i]}`],
     }));
     for (const n of c.nodes) n.run();
-    await c.whole();
+    try {
+      await c.whole();
+    } catch (e) {
+      await c.stop(); // nobody else knows of them
+      throw e;
+    }
     return c;
   }
 

@@ -1,6 +1,6 @@
 // The real binary, started for a test and stopped with it.
 import { spawn } from 'node:child_process';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -24,22 +24,24 @@ if (!['', 'memory', 'disk', 'jetstream'].includes(engine)) throw new Error(`MYEL
  */
 export const keeps = (usually) => (engine === '' ? usually : engine !== 'memory');
 
+// The system gives none of these to who asks for any port, and connections do
+// not begin at them: what is free stays so until it is listened on, also while
+// a server that had it is killed and started again.
+const PORTS = [10240, 32767];
 const given = new Set();
 
-/** freePort asks the system for a port that is free now; it gives none twice. */
+/** freePort returns a port that is free now; another one with each call. */
 export async function freePort() {
   for (;;) {
-    const port = await new Promise((resolve, reject) => {
-      const s = createServer();
-      s.on('error', reject);
-      s.listen(0, '127.0.0.1', () => {
-        const { port: p } = s.address();
-        s.close(() => resolve(p));
-      });
-    });
+    const port = randomInt(PORTS[0], PORTS[1] + 1);
     if (given.has(port)) continue;
     given.add(port);
-    return port;
+    const s = createServer();
+    const free = await new Promise((resolve) => {
+      s.once('error', () => resolve(false));
+      s.listen(port, '127.0.0.1', () => s.close(() => resolve(true)));
+    });
+    if (free) return port;
   }
 }
 
@@ -97,8 +99,8 @@ export class Server {
     return s;
   }
 
-  /** run starts the process and waits until it answers. */
-  async run() {
+  /** run starts the process and waits until it serves clients. */
+  async run(ms = 60000) {
     this.log = '';
     this.process = spawn(bin, this.args, { env: { ...environment, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.exited = new Promise((resolve) => this.process.on('exit', (code, signal) => resolve({ code, signal })));
@@ -107,14 +109,14 @@ export class Server {
     }
     let gone = false;
     this.exited.then(() => { gone = true; });
-    for (const end = Date.now() + 60000; Date.now() < end;) {
+    for (const end = Date.now() + ms; Date.now() < end;) {
       if (gone) throw new Error(`the server ended:\n${this.log}`);
       try {
-        await fetch(this.http('/'));
-        return;
-      } catch {
-        await new Promise((r) => setTimeout(r, 50));
-      }
+        const r = await fetch(this.http('/'), { signal: AbortSignal.timeout(5000) });
+        await r.arrayBuffer();
+        if (r.status !== 503) return; // it listens before its engine is there
+      } catch { /* not yet */ }
+      await new Promise((r) => setTimeout(r, 20));
     }
     throw new Error(`the server does not answer:\n${this.log}`);
   }

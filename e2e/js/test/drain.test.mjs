@@ -95,7 +95,7 @@ test('a restart sends every client away, and each comes back where it was', asyn
   await until('all are away', () => all.every((c) => !c.up));
   await server.run();
   for (const n of numbers(6, 10)) await publish(n);
-  await until('all are back', up, 20000);
+  await until('all are back', up, 60000); // the clients' own delays grow to 20 s
   await publish(11);
   await until('all have all', () => all.every((c) => c.got.length >= 11));
   for (const c of all) {
@@ -150,7 +150,7 @@ test('pusher-js backs off and comes back', async () => {
   await server.signal();
   // It tries after a second, and where nobody is there 15 s later.
   await server.run();
-  await until('back', () => states.length > 0 && p.connection.state === 'connected' && ch.subscribed, 30000);
+  await until('back', () => states.length > 0 && p.connection.state === 'connected' && ch.subscribed, 60000);
   await publish(2);
   await until('it comes again', () => got.length === 2);
   assert.equal(states[0][0], 'connecting', JSON.stringify(states));

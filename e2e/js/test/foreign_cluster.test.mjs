@@ -36,7 +36,7 @@ function client(n, user) {
 
 async function join(c, name) {
   const ch = c.subscribe(name);
-  await until(`subscribed to ${name}`, () => ch.subscribed, 20000);
+  await until(`subscribed to ${name}`, () => ch.subscribed, 60000);
   return ch;
 }
 

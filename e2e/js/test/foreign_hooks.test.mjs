@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import PusherServer from 'pusher';
 import Pusher from 'pusher-js';
-import { until } from '../lib/clients.mjs';
+import { PATIENCE, until } from '../lib/clients.mjs';
 import { API_KEY, inSeconds, SECRET, Server, token } from '../lib/server.mjs';
 
 const APP = { id: '7', key: 'hooked-key', secret: 'hooked-secret' };
@@ -80,7 +80,7 @@ function client() {
 
 /** once waits for one event of whatever has bind. */
 const once = (of, event) => new Promise((resolve, reject) => {
-  const timer = setTimeout(() => reject(new Error(`no ${event}`)), 5000);
+  const timer = setTimeout(() => reject(new Error(`no ${event}`)), PATIENCE);
   const on = (data) => { clearTimeout(timer); of.unbind(event, on); resolve(data ?? null); };
   of.bind(event, on);
 });
@@ -131,7 +131,7 @@ test('pusher-js: who may not connect stays away, or comes back, as the applicati
   let times = 0;
   answers = { connect: () => (++times < 2 ? { disconnect: { code: 4001, reason: 'later' } } : { result: {} }) };
   const d = client();
-  await until('came back', () => d.connection.state === 'connected', 10000);
+  await until('came back', () => d.connection.state === 'connected');
   assert.equal(times, 2);
 });
 
@@ -139,12 +139,12 @@ test('pusher-js: a connection that the application does not prolong ends, and co
   asked = [];
   let times = 0;
   answers = {
-    connect: () => { times++; return { result: { expire_at: times === 1 ? inSeconds(2) : 0 } }; },
+    connect: () => { times++; return { result: { expire_at: times === 1 ? inSeconds(4) : 0 } }; },
     refresh: () => ({ result: { expired: true } }),
   };
   const c = client();
   await until('connected', () => c.connection.state === 'connected');
-  await until('came back', () => times === 2 && c.connection.state === 'connected', 10000);
+  await until('came back', () => times === 2 && c.connection.state === 'connected');
   assert.equal(hooks('refresh').length, 1);
 });
 
@@ -155,11 +155,11 @@ test('the lifecycle tells of members of presence channels', async () => {
   await once(room, 'pusher:subscription_succeeded');
   c.unsubscribe('presence-lounge');
   let told = [];
-  for (let n = 0; n < 50 && told.length < 2; n++) {
-    await new Promise((r) => { setTimeout(r, 100); });
+  await until('both are told', async () => {
     const { publications } = await server.api('history', { channel: '$lifecycle:events', limit: 1000 });
     told = publications.flatMap((p) => p.data.events).filter((e) => e.channel === 'pusher-private:presence-lounge');
-  }
+    return told.length >= 2;
+  });
   assert.deepEqual(told.map((e) => [e.event, e.user]), [['subscribed', 'ann'], ['unsubscribed', 'ann']]);
 });
 

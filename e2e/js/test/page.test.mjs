@@ -32,16 +32,28 @@ after(async () => {
 
 const id = (name) => page.locator(`[data-testid="${name}"]`).first();
 const samples = async () => Number(await id('ecg').getAttribute('data-samples'));
-const connected = () => until('connected', async () => (await id('status').getAttribute('data-state')) === 'connected', 30000);
+const connected = () => until('connected', async () => (await id('status').getAttribute('data-state')) === 'connected', 60000);
+const outages = async () => Number(await id('recovery-log').getAttribute('data-outages'));
+
+/** verdicts waits until the server has answered for every channel of every outage, and some were recovered. */
+const verdicts = () => until('the verdicts', async () => {
+  const all = await page.locator('[data-testid="recovery-log"] li').evaluateAll((lines) => lines.map((li) => li.dataset.outcome));
+  return all.includes('recovered') && !all.includes('waiting');
+}, 60000);
 
 test('the ECG moves at its true rate', async () => {
   await connected();
-  await until('samples', async () => (await samples()) > 0, 20000);
-  const [from, at] = [await samples(), Date.now()];
-  await until('3 s of samples', async () => (await samples()) >= from + 3 * 360, 15000);
-  const rate = ((await samples()) - from) / ((Date.now() - at) / 1000);
-  assert.ok(rate > 250 && rate < 500, `${rate} samples a second, want about 360`);
-  await until('a heart rate', async () => Number(await id('bpm').innerText()) > 40, 20000);
+  await until('samples', async () => (await samples()) > 0);
+  // What stood still for a moment comes at once after it: over 3 s in which
+  // nothing does the rate is the true one.
+  const rates = [];
+  await until('3 s at the true rate', async () => {
+    const [from, at] = [await samples(), Date.now()];
+    await until('3 s of samples', async () => (await samples()) >= from + 3 * 360);
+    rates.push(((await samples()) - from) / ((Date.now() - at) / 1000));
+    return rates.at(-1) > 250 && rates.at(-1) < 500;
+  }, 60000).catch((e) => assert.fail(`${e.message}; ${rates} samples a second, want about 360`));
+  await until('a heart rate', async () => Number(await id('bpm').innerText()) > 40);
   await shot(page, 'live.png');
 });
 
@@ -52,7 +64,7 @@ test('the picture of the ECG changes', async () => {
 });
 
 test('telemetry, presence, chat and channels are live', async () => {
-  await until('readings', async () => Number(await id('telemetry').getAttribute('data-readings')) >= 2, 15000);
+  await until('readings', async () => Number(await id('telemetry').getAttribute('data-readings')) >= 2);
   await until('presence', async () => (await id('presence-list').innerText()).length > 0);
   const say = `hello ${Date.now()}`;
   await id('chat-input').fill(say);
@@ -60,30 +72,30 @@ test('telemetry, presence, chat and channels are live', async () => {
   await until('my words', async () => (await id('chat-log').innerText()).includes(say));
   await until('channels', async () => (await id('channel-list').innerText()).includes('bed1.ecg'));
   await id('channel-list').getByText('bed1.hr').first().click();
-  await until('a tail', async () => Number(await id('tail-total').innerText()) > 0, 20000);
+  await until('a tail', async () => Number(await id('tail-total').innerText()) > 0);
 });
 
 test('a cut link is healed with what was missed', async () => {
+  const before = await outages();
   await id('cut').click();
-  await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected');
+  await until('the log', async () => (await outages()) > before);
   await connected();
-  await until('the log', async () => Number(await id('recovery-log').getAttribute('data-outages')) > 0, 20000);
-  await until('recovered', async () => /recovered/i.test(await id('recovery-log').innerText()), 20000);
+  await verdicts();
 });
 
 test('the server is killed and started again, and the page heals', async () => {
-  const outages = Number(await id('recovery-log').getAttribute('data-outages'));
+  const before = await outages();
   await server.signal('SIGKILL');
-  await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected', 20000);
+  await until('not connected', async () => (await id('status').getAttribute('data-state')) !== 'connected');
   await shot(page, 'down.png');
   await server.run();
   await connected();
   const from = await samples();
-  await until('the ECG goes on', async () => (await samples()) > from + 360, 30000);
-  await until('the log', async () => Number(await id('recovery-log').getAttribute('data-outages')) > outages, 30000);
+  await until('the ECG goes on', async () => (await samples()) > from + 360, 60000);
+  await until('the log', async () => (await outages()) > before);
   // The demo keeps its channels on disk: what was acknowledged before the
   // kill is there, and nothing has to be called lost.
-  await until('the verdict', async () => /recovered/i.test(await id('recovery-log').innerText()), 20000);
+  await verdicts();
   assert.ok(!/could not recover/.test(await id('recovery-log').innerText()), await id('recovery-log').innerText());
   await shot(page, 'healed.png');
 });
@@ -93,7 +105,7 @@ for (const transport of ['http_stream', 'sse']) {
     const other = await browser.newPage();
     await other.goto(server.http(`/?transport=${transport}`));
     const ecg = other.locator('[data-testid="ecg"]').first();
-    await until('samples', async () => Number(await ecg.getAttribute('data-samples')) > 720, 30000);
+    await until('samples', async () => Number(await ecg.getAttribute('data-samples')) > 720, 60000);
     await other.close();
   });
 }

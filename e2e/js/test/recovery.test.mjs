@@ -2,7 +2,7 @@
 // is exactly what was published, in order, nothing lost and nothing twice.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { connect, once, transports, until } from '../lib/clients.mjs';
+import { connect, once, PATIENCE, transports, until } from '../lib/clients.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { engine, keeps, Server } from '../lib/server.mjs';
 
@@ -34,13 +34,13 @@ describe(`${ROUNDS} cut connections`, () => {
       sub.on('publication', (p) => got.push(t.decode(p.data)));
       sub.on('subscribed', (e) => { if (e.wasRecovering) recoveries.push(e); });
       sub.subscribe();
-      await sub.ready(5000);
+      await sub.ready(PATIENCE);
       let n = 0;
       const publish = async (count) => {
         for (let i = 0; i < count; i++) await publisher.publish(ch, n++);
       };
       for (let round = 0; round < ROUNDS; round++) {
-        const back = once(sub, 'subscribed', 20000);
+        const back = once(sub, 'subscribed', 60000);
         // Some go out before the cut, some while nobody listens, some while
         // the client comes back.
         const during = publish(8);
@@ -48,7 +48,7 @@ describe(`${ROUNDS} cut connections`, () => {
         await during;
         await Promise.all([back, publish(round % 5)]);
       }
-      await until(`all ${n}`, () => got.length >= n, 20000);
+      await until(`all ${n}`, () => got.length >= n);
       assert.deepEqual(got, Array.from({ length: n }, (_, i) => i));
       assert.ok(recoveries.length >= ROUNDS, `${recoveries.length} recoveries`);
       assert.ok(recoveries.every((e) => e.recovered), 'every recovery was whole');
@@ -69,7 +69,7 @@ test('a server-side subscription recovers too', async () => {
   c.on('publication', (p) => got.push(p.data));
   let n = 0;
   for (let round = 0; round < 20; round++) {
-    const back = once(c, 'connected', 20000);
+    const back = once(c, 'connected');
     relay.cut();
     for (let i = 0; i < 3; i++) await server.api('publish', { channel: ch, data: n++ });
     await back;
@@ -84,7 +84,7 @@ test('what is not kept any more is said to be lost', async () => {
   const c = await connect(t, relay);
   const sub = c.newSubscription('short:x');
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(PATIENCE);
   await server.api('publish', { channel: 'short:x', data: 0 });
   relay.refusing = true;
   relay.cut();
@@ -102,9 +102,9 @@ test(`a restart ${keeps(false) ? 'goes on where it was' : 'begins a new epoch'},
   const c = await connect(transports[0], own);
   const sub = c.newSubscription('open:restart');
   sub.subscribe();
-  await sub.ready(5000);
+  await sub.ready(PATIENCE);
   await c.publish('open:restart', 1);
-  const back = once(sub, 'subscribed', 20000);
+  const back = once(sub, 'subscribed', 60000);
   await own.signal('SIGKILL');
   await own.run();
   const e = await back;
