@@ -150,6 +150,7 @@ test('two share the work, and nobody else may have a part in it', async () => {
   };
   await consume(a, 'w', channel, work(got.a));
   await consume(b, 'w', channel, work(got.b));
+  await until('both sit there', async () => (await server.api('consumer_info', { consumer: 'w', channel })).seats === 2);
   await Promise.all(Array.from({ length: 100 }, (_, n) => server.api('publish', { channel, data: n })));
   await until('all', () => got.a.length + got.b.length >= 100);
   assert.deepEqual([...got.a, ...got.b].sort((x, y) => x - y), Array.from({ length: 100 }, (_, n) => n));
