@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -53,6 +54,8 @@ type LifecycleEvent struct {
 	// is the client's own wish.
 	Code   uint32 `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// By is the node that says that another one is down.
+	By string `json:"by,omitempty"`
 	// Again: it may have been told before, by a node that is gone.
 	Again bool `json:"again,omitempty"`
 	// Count is how many events were lost.
@@ -408,13 +411,16 @@ func (l *lifecycle) say(ctx context.Context, id string, batch []LifecycleEvent) 
 		// Past the limits of publishers: a batch may be larger than a message.
 		ack, err := l.hub.engine.Publish(ctx, &channel.PublishRequest{Channel: l.o.Channel, Policy: l.policy, Data: data, ID: id})
 		if err == nil {
-			if ack.Duplicate && !tried && batch[0].heir != "" {
-				if len(l.claims) >= maxAbsent {
-					clear(l.claims)
-				}
-				l.claims[batch[0].heir] = true
+			if !ack.Duplicate || batch[0].heir == "" {
+				return true
 			}
-			return true
+			var mine bool
+			if mine, err = l.said(ctx, ack.Position, data); err == nil {
+				if !mine {
+					l.yield(batch[0].heir)
+				}
+				return true
+			}
 		}
 		if ctx.Err() != nil {
 			return false
@@ -430,4 +436,24 @@ func (l *lifecycle) say(ctx context.Context, id string, batch []LifecycleEvent) 
 		}
 		pause = min(2*pause, lifeRetry)
 	}
+}
+
+// said reports whether what was published at a position is data: an engine that
+// got no answer to a first attempt may call the second one a duplicate of it.
+// What is not there any more was.
+func (l *lifecycle) said(ctx context.Context, at channel.Position, data []byte) (bool, error) {
+	since := channel.Position{Epoch: at.Epoch, Offset: at.Offset - 1}
+	got, err := l.hub.engine.Read(ctx, &channel.ReadRequest{Channel: l.o.Channel, Policy: l.policy, Since: since, Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	return len(got.Pubs) == 0 || got.Pubs[0].Offset != at.Offset || bytes.Equal(got.Pubs[0].Data, data), nil
+}
+
+// yield leaves the last words of a node to who has claimed them.
+func (l *lifecycle) yield(claim string) {
+	if len(l.claims) >= maxAbsent {
+		clear(l.claims)
+	}
+	l.claims[claim] = true
 }

@@ -168,7 +168,7 @@ func (l *lifecycle) peer(n channel.Node, up bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	down := l.downOf(n)
-	down.heir = claim
+	down.heir, down.By = claim, l.hub.opts.Node
 	l.addLocked(&down)
 	if !began {
 		return

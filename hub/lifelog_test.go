@@ -26,6 +26,8 @@ type diary struct {
 	mu     struct {
 		sync.Mutex
 		err error
+		// unsure: what is published gets no answer at first.
+		unsure bool
 	}
 }
 
@@ -39,13 +41,31 @@ func (d *diary) fail(err error) {
 	d.mu.err = err
 }
 
+// forget has an engine that tries again where no answer comes: so it calls what
+// was published by its first attempt a duplicate.
+func (d *diary) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.unsure = true
+}
+
+func (d *diary) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
+	if r.Channel != lifeChannel {
+		return d.Engine.Read(ctx, r)
+	}
+	return d.shared.Read(ctx, r)
+}
+
 func (d *diary) Publish(ctx context.Context, r *channel.PublishRequest) (channel.Ack, error) {
 	if r.Channel != lifeChannel {
 		return d.Engine.Publish(ctx, r)
 	}
 	d.mu.Lock()
-	err := d.mu.err
+	err, unsure := d.mu.err, d.mu.unsure
 	d.mu.Unlock()
+	if err == nil && unsure {
+		_, err = d.shared.Publish(ctx, r)
+	}
 	if err != nil {
 		return channel.Ack{}, err
 	}

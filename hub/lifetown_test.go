@@ -124,6 +124,22 @@ func TestLifecycleOfADeadNode(t *testing.T) {
 	}
 }
 
+// The last words of a dead node are told, once, also by an engine that answers
+// the one who says them as if somebody else had.
+func TestLifecycleOfADeadNodeByAnUnsureEngine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newLifetown(t, "a", "b", "c")
+		w.nodes["a"].connect("ann").subscribe("room:a")
+		wait(time.Minute)
+		for _, id := range []string{"b", "c"} {
+			w.diaries[id].forget()
+		}
+		w.dies("a")
+		w.tells("node_up a", "node_up b", "node_up c", "connected ann", "subscribed room:a ann", "occupied room:a",
+			"node_down a", "disconnected ann node down", "vacated room:a")
+	})
+}
+
 // A node that stops says its own last words, and the others say none for it.
 func TestLifecycleOfAStoppedNode(t *testing.T) {
 	for _, stops := range []string{"a", "c"} {
