@@ -288,13 +288,13 @@ func (l *ledger) progress(offset uint64, by *seat, anyway bool, now time.Time) v
 	return v
 }
 
-// tick does what is due: takes back what was not acknowledged in time, and
-// dooms what has expired. Whoever has an expired one may still acknowledge it
-// in time.
-func (l *ledger) tick(now time.Time) {
+// tick does what is due: takes back what was not acknowledged until heard, up
+// to when all acknowledgements are known, and dooms what has expired by now.
+// Whoever has an expired one may still acknowledge it in time.
+func (l *ledger) tick(heard, now time.Time) {
 	for _, e := range l.entries {
-		if e.holder != nil && !now.Before(e.due) {
-			l.back(e, now)
+		if e.holder != nil && !heard.Before(e.due) {
+			l.back(e, heard)
 		}
 		if e.holder == nil && e.doomed == "" && stale(e.pub, now) {
 			e.doomed = reasonExpired

@@ -18,6 +18,8 @@ type moody struct {
 	lasting
 	// publish stands in for Publish where it is set.
 	publish atomic.Pointer[func(r *channel.PublishRequest, do func() (channel.Ack, error)) (channel.Ack, error)]
+	// slow is how long a read of jobs:a takes, in ns.
+	slow atomic.Int64
 	// epoch is the one of jobs:a from now on; begun where that begins.
 	epoch atomic.Pointer[string]
 }
@@ -31,6 +33,9 @@ func (m *moody) Publish(ctx context.Context, r *channel.PublishRequest) (channel
 }
 
 func (m *moody) Read(ctx context.Context, r *channel.ReadRequest) (channel.ReadResult, error) {
+	if r.Channel == "jobs:a" {
+		<-time.After(time.Duration(m.slow.Load()))
+	}
 	epoch := m.epoch.Load()
 	if epoch == nil || r.Channel != "jobs:a" {
 		return m.Engine.Read(ctx, r)
@@ -275,6 +280,53 @@ func TestBytesAtATime(t *testing.T) {
 		}
 		if n != 100 {
 			t.Errorf("%d came", n)
+		}
+	})
+}
+
+// An engine that takes its time, as after the kill of a leader, takes none of
+// the time for an acknowledgement.
+func TestAckTimeoutOnASlowEngine(t *testing.T) {
+	onMoody(t, func(t *testing.T, r *rig, m *moody) {
+		r.create("w", "jobs:a", consumer.Settings{AckTimeout: 3 * time.Second}, first)
+		c := r.sits("ann", "w", "jobs:a")
+		m.slow.Store(int64(2900 * time.Millisecond))
+		r.publish("jobs:a", 1, 1)
+		wait(3 * time.Second)
+		m.slow.Store(0)
+		got := c.gets("1#1")
+		wait(time.Second)
+		c.gets("")
+		r.acks(got...)
+		wait(time.Minute)
+		c.gets("")
+	})
+}
+
+// What is acknowledged in time is not delivered again, although the worker waits
+// for the engine while it is.
+func TestAckWhileTheEngineIsSlow(t *testing.T) {
+	onMoody(t, func(t *testing.T, r *rig, m *moody) {
+		r.create("w", "jobs:a", consumer.Settings{AckTimeout: 3 * time.Second}, first)
+		c := r.sits("ann", "w", "jobs:a")
+		r.publish("jobs:a", 1, 1)
+		got := c.gets("1#1")
+		wait(2 * time.Second)
+		m.slow.Store(int64(2 * time.Second))
+		r.publish("jobs:a", 2, 2) // the worker reads until 4 s
+		said := make(chan error, 1)
+		go func() {
+			_, err := r.m.Settle(context.Background(), &consumer.Word{Do: "ack", Tokens: []string{got[0].Tags[consumer.TagAck]}})
+			said <- err
+		}()
+		wait(10 * time.Second)
+		if err := <-said; err != nil {
+			t.Error(err)
+		}
+		for _, p := range c.take() {
+			if string(p.Data) == "1" {
+				t.Errorf("%s came again", p.Data)
+			}
 		}
 	})
 }

@@ -208,9 +208,12 @@ func (w *worker) step(ctx context.Context) time.Duration {
 	err := w.watch(ctx, now)
 	if !w.over {
 		err = errors.Join(err, w.advance(ctx))
-		w.ledger.tick(now) // what has just been taken may be of no use any more
+		// The engine may have taken its time: what has been said since the inbox
+		// was read counts before it is too late, and what has just been taken may
+		// be of no use any more.
+		w.ledger.tick(now, time.Now())
 		err = errors.Join(err, w.bury(ctx, now))
-		w.deliver(ctx, now)
+		w.deliver(ctx, time.Now())
 		err = errors.Join(err, w.save(ctx, now))
 	}
 	w.measure()
