@@ -29,6 +29,10 @@ const (
 	MaxCalls = 2048
 	// prolong is how long something goes on that could not be renewed.
 	prolong = time.Minute
+	// idleFor is how long a connection may be idle to be used again. Servers close
+	// those that are idle for longer, many after 5 s, and a request that meets the
+	// end of its connection has failed: nobody knows whether it was read.
+	idleFor = 2 * time.Second
 	// maxReason is how long the reason of a disconnect may be, see RFC 6455
 	// section 5.5.
 	maxReason = 123
@@ -138,7 +142,7 @@ func newClient(t *http.Transport, conns int) *http.Client {
 	if t == nil {
 		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second}
 	}
-	t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.MaxResponseHeaderBytes = conns, time.Minute, 64<<10
+	t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.MaxResponseHeaderBytes = conns, idleFor, 64<<10
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

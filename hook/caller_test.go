@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"reflect"
 	"strings"
 	"sync"
@@ -273,6 +274,32 @@ func inVirtualTime(t *testing.T, o hook.Options, answer http.HandlerFunc) *rig {
 	o.Calls = map[string]hook.Call{hook.RPC: {URL: "http://app/rpc?key=s3cret", Timeout: time.Minute}}
 	o.Transport = &http.Transport{DialContext: ln.DialContext}
 	return newRig(t, o)
+}
+
+// A connection that has been idle for so long that the backend may be closing it
+// is not used again.
+func TestIdleConnectionsAreNotTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := inVirtualTime(t, hook.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"result":{}}`)
+		})
+		s := r.connect(t)
+		for _, c := range []struct {
+			after time.Duration
+			again bool
+		}{{0, false}, {time.Second, true}, {3 * time.Second, false}, {time.Second, true}} {
+			<-time.After(c.after)
+			var got httptrace.GotConnInfo
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { got = i }})
+			if _, err := r.caller.AskRPC(ctx, s, "x", nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the connection is idle again
+			if got.Reused != c.again {
+				t.Errorf("after %v: the connection was used before: %v, want %v", c.after, got.Reused, c.again)
+			}
+		}
+	})
 }
 
 // A slow backend holds up no more than may wait, and the rest is decided at

@@ -51,6 +51,7 @@ before(async () => {
       res.setHeader('Content-Type', 'application/json').end(JSON.stringify(answer));
     });
   });
+  backend.keepAliveTimeout = 0; // nothing is asked while its connection is being closed
   await new Promise((r) => { backend.listen(0, '127.0.0.1', r); });
   server = await Server.start({ config: (port) => config(port, backend.address().port) });
   pusher = new PusherServer({ appId: APP.id, key: APP.key, secret: APP.secret, host: '127.0.0.1', port: `${server.port}`, useTLS: false });

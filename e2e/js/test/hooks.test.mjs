@@ -37,6 +37,7 @@ class Backend {
       req.on('data', (b) => parts.push(b));
       req.on('end', () => this.answer(req, res, Buffer.concat(parts)));
     });
+    this.server.keepAliveTimeout = 0; // nothing is asked while its connection is being closed
     await new Promise((r) => this.server.listen(this.port, '127.0.0.1', r));
     return this;
   }

@@ -28,6 +28,7 @@ before(async () => {
       res.end();
     });
   });
+  receiver.keepAliveTimeout = 0; // nothing is asked while its connection is being closed
   await new Promise((r) => receiver.listen(port, '127.0.0.1', r));
   cluster = await Cluster.launch(({ dir, peers }) => {
     const file = join(dir, 'myelin.yaml');
