@@ -20,10 +20,10 @@ api: {key: ${API_KEY}}
 drain: {grace: 0}
 hooks:
   headers: [Cookie, User-Agent]
-  connect: {url: "http://127.0.0.1:${app}/connect"}
-  refresh: {url: "http://127.0.0.1:${app}/refresh"}
-  subscribe: {url: "http://127.0.0.1:${app}/subscribe"}
-  publish: {url: "http://127.0.0.1:${app}/publish"}
+  connect: {url: "http://127.0.0.1:${app}/connect", timeout: 20s}
+  refresh: {url: "http://127.0.0.1:${app}/refresh", timeout: 20s}
+  subscribe: {url: "http://127.0.0.1:${app}/subscribe", timeout: 20s}
+  publish: {url: "http://127.0.0.1:${app}/publish", timeout: 20s}
 lifecycle: {events: [subscribed, unsubscribed]}
 pusher: {app_id: "${APP.id}", key: ${APP.key}, secret: ${APP.secret}}
 mercure: {enabled: true}

@@ -81,12 +81,12 @@ drain: {grace: 0}
 hooks:
   secret: ${HOOK_SECRET}
   headers: [X-App, Cookie]
-  connect: {url: "http://127.0.0.1:${backend.port}/connect"}
-  refresh: {url: "http://127.0.0.1:${backend.port}/refresh"}
-  subscribe: {url: "http://127.0.0.1:${backend.port}/subscribe"}
-  sub_refresh: {url: "http://127.0.0.1:${backend.port}/sub_refresh"}
-  publish: {url: "http://127.0.0.1:${backend.port}/publish"}
-  rpc: {url: "http://127.0.0.1:${backend.port}/rpc"}
+  connect: {url: "http://127.0.0.1:${backend.port}/connect", timeout: 20s}
+  refresh: {url: "http://127.0.0.1:${backend.port}/refresh", timeout: 20s}
+  subscribe: {url: "http://127.0.0.1:${backend.port}/subscribe", timeout: 20s}
+  sub_refresh: {url: "http://127.0.0.1:${backend.port}/sub_refresh", timeout: 20s}
+  publish: {url: "http://127.0.0.1:${backend.port}/publish", timeout: 20s}
+  rpc: {url: "http://127.0.0.1:${backend.port}/rpc", timeout: 20s}
 lifecycle: {events: [connected, disconnected, subscribed, unsubscribed, occupied, vacated], vacated_after: 200ms}
 webhooks:
   app: {url: "http://127.0.0.1:${backend.port}/events", secret: ${HOOK_SECRET}, retry: {min: 100ms, max: 500ms}}
@@ -108,7 +108,7 @@ after(async () => {
 
 /** client returns an npm client that is told apart by its data. */
 function client(options = {}) {
-  const c = new Centrifuge(server.ws('/connection/websocket'), { websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 100, ...options });
+  const c = new Centrifuge(server.ws('/connection/websocket'), { websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 100, timeout: PATIENCE, ...options });
   c.on('error', () => {});
   return c;
 }

@@ -36,7 +36,7 @@ before(async () => {
   browser = await browse();
   page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   page.on('pageerror', (e) => errors.push(e.message));
-  ann = new Centrifuge(server.ws('/connection/websocket'), { websocket: WebSocket });
+  ann = new Centrifuge(server.ws('/connection/websocket'), { websocket: WebSocket, timeout: PATIENCE });
   const sub = ann.newSubscription('open:news');
   sub.subscribe();
   ann.connect();

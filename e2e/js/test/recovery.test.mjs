@@ -26,7 +26,7 @@ describe(`${ROUNDS} cut connections`, () => {
   for (const t of transports) {
     test(t.name, async () => {
       const ch = `open:cut-${slug(t)}`;
-      const publisher = await connect(transports[0], server);
+      const publisher = await connect(transports[0], server, { timeout: PATIENCE });
       const c = await connect(t, relay);
       const sub = c.newSubscription(ch);
       const got = [];
