@@ -166,6 +166,7 @@ export class Balancer {
     b.nodes = nodes;
     b.turn = 0;
     b.pairs = new Set();
+    b.waiting = new Set(); // for a node
     b.server = createServer((client) => b.join(client, nodes.length));
     await new Promise((resolve) => b.server.listen(0, '127.0.0.1', resolve));
     b.port = b.server.address().port;
@@ -175,13 +176,20 @@ export class Balancer {
   join(client, tries) {
     const node = this.nodes[this.turn++ % this.nodes.length];
     const up = connect(node.port, '127.0.0.1');
+    this.waiting.add(client);
     client.on('error', () => up.destroy());
     up.once('error', () => {
+      this.waiting.delete(client);
       if (tries > 1 && !client.destroyed) this.join(client, tries - 1);
       else client.destroy();
     });
     up.once('connect', () => {
       up.removeAllListeners('error');
+      this.waiting.delete(client);
+      if (client.destroyed) {
+        up.destroy();
+        return;
+      }
       const pair = [client, up];
       pair.node = node;
       client.once('data', (b) => { pair.head = b.toString('latin1'); });
@@ -221,6 +229,7 @@ export class Balancer {
 
   async stop() {
     this.cut();
+    for (const client of this.waiting) client.destroy();
     await new Promise((resolve) => this.server.close(resolve));
   }
 }
